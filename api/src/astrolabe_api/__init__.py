@@ -1,0 +1,1 @@
+"""The HTTP services of Astrolabe: parse, one call into :mod:`astrolabe`, shape the answer."""

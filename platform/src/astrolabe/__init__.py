@@ -1,0 +1,1 @@
+"""Astrolabe: a science platform for survey astronomy (the domain; no web framework in it)."""

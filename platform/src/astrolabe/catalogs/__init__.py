@@ -1,0 +1,1 @@
+"""Releases, tables, snapshots, the partition index, query planning, TAP_SCHEMA."""

@@ -1,0 +1,111 @@
+"""The contract between the planner and an engine.
+
+An engine gets a checked query and, for each occurrence of a table in it, where its rows are; it
+gives back Arrow record batches.  Only :mod:`astrolabe.factory` names an implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from astrolabe.adql.tree import CheckedQuery
+
+__all__ = ["ArrowScan", "CancelToken", "Engine", "FileScan", "QueryPlan", "ResultStream", "Scan"]
+
+
+class CancelToken(Protocol):
+    """How a running query is told to stop; may be set from any thread, any number of times."""
+
+    @property
+    def is_set(self) -> bool:
+        """Whether the query is to stop."""
+
+    def raise_if_set(self) -> None:
+        """Raise the reason (`QueryTimeoutError`, `CancelledError`) if the query is to stop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FileScan:
+    """Read a table from Parquet files.
+
+    Parameters
+    ----------
+    paths
+        Absolute paths of the only files that may be opened.
+    healpix_ranges : (n, 2) or None
+        Rows outside these half-open ranges of ``_healpix_29`` cannot match; `None` for all rows.
+        The exact condition is in the query and is always applied.
+    """
+
+    paths: tuple[str, ...]
+    healpix_ranges: npt.NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ArrowScan:
+    """Read a table from memory."""
+
+    data: pa.Table
+
+
+Scan = FileScan | ArrowScan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class QueryPlan:
+    """Everything that an engine needs.
+
+    Parameters
+    ----------
+    query
+        The checked query.
+    scans
+        For each key of ``query.tables``, where its rows are.
+    row_limit
+        Rows to give at most, after the query's own TOP; `None` for all.  A caller who wants to
+        know whether there are more asks for one row more than it will show.
+    """
+
+    query: CheckedQuery
+    scans: dict[str, Scan]
+    row_limit: int | None = None
+
+
+class ResultStream(Protocol):
+    """A running query's rows.  `close` may be called at any time and from any thread."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Arrow schema of the batches: :func:`astrolabe.tables.model.arrow_type` a column."""
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """Yield batches as they are made; memory does not grow with the result."""
+
+    def close(self) -> None:
+        """Stop the query if it runs and free what it holds."""
+
+
+class Engine(Protocol):
+    """Runs plans.  Safe to use from many threads."""
+
+    def execute(self, plan: QueryPlan, cancel: CancelToken) -> ResultStream:
+        """Start a plan; returns once the first rows or an error can be told.
+
+        Raises
+        ------
+        AdqlTypeError
+            Raised if a value does not fit (overflow, division by zero where that is an error).
+        QueryTimeoutError, CancelledError
+            Raised if `cancel` was set.
+        OverloadError
+            Raised if the engine is out of memory for this query.
+        """
+
+    def close(self) -> None:
+        """End every running query and free the engine."""

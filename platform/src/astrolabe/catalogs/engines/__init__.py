@@ -1,0 +1,1 @@
+"""Engines; only :mod:`astrolabe.factory` names one."""

@@ -1,0 +1,1 @@
+"""What every part leans on: errors, ids, clock, logging, the control database."""

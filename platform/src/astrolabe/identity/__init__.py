@@ -1,0 +1,5 @@
+"""Who the caller is."""
+
+from astrolabe.identity.principal import ANONYMOUS, Principal
+
+__all__ = ["ANONYMOUS", "Principal"]

@@ -1,0 +1,1 @@
+"""HEALPix, regions and coverage; NumPy in, NumPy out.  Angles in degrees, frame ICRS."""

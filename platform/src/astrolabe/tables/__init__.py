@@ -1,0 +1,1 @@
+"""Tables as streams of Arrow record batches with full column metadata."""
