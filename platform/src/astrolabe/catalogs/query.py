@@ -1,0 +1,347 @@
+"""Running queries: check, plan, execute, limit and describe.
+
+This is the one way in which any service runs ADQL; it knows no protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
+
+from astrolabe.adql import check_query
+from astrolabe.adql.names import Identifier
+from astrolabe.adql.tree import CheckedQuery
+from astrolabe.catalogs.engine import CancelToken, Engine, QueryPlan, ResultStream
+from astrolabe.catalogs.model import CatalogView
+from astrolabe.catalogs.planning import metadata_answer, plan_query
+from astrolabe.catalogs.uploads import UPLOAD_SCHEMA, UploadedTable
+from astrolabe.core.clock import format_utc, utc_now
+from astrolabe.core.errors import BadParameterError, TooLargeError
+from astrolabe.identity import Principal
+from astrolabe.tables.conform import conform
+from astrolabe.tables.model import (
+    CoordinateSystem,
+    Info,
+    ResultHeader,
+    SchemaMeta,
+    TableMeta,
+)
+
+__all__ = [
+    "LANGUAGES",
+    "MetadataTables",
+    "PreparedQuery",
+    "QueryRequest",
+    "QueryService",
+    "RunningQuery",
+]
+
+LANGUAGES = ("ADQL", "ADQL-2.0", "ADQL-2.1")
+"""Values of LANG, without regard to case."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class QueryRequest:
+    """One query as asked.
+
+    Parameters
+    ----------
+    query, lang
+        The text and its language.
+    maxrec
+        Rows to give at most; `None` for the service's default.
+    uploads
+        Tables that come with it.
+    """
+
+    query: str
+    lang: str = "ADQL"
+    maxrec: int | None = None
+    uploads: tuple[UploadedTable, ...] = ()
+
+
+class MetadataTables(Protocol):
+    """TAP_SCHEMA of one generation of the catalog."""
+
+    @property
+    def schema(self) -> SchemaMeta:
+        """TAP_SCHEMA's own description."""
+
+    @property
+    def data(self) -> dict[str, pa.Table]:
+        """The rows of each of its tables by raw table name."""
+
+
+class RunningQuery:
+    """A query whose rows are coming; iterate once, then read `overflow`.
+
+    Parameters
+    ----------
+    header
+        Description of the result.
+    stream
+        The engine's rows, `None` when there are none to come.
+    maxrec
+        Rows to give at most; the stream was asked for one row more.
+    """
+
+    def __init__(self, *, header: ResultHeader, stream: ResultStream | None, maxrec: int) -> None:
+        self.header = header
+        self.overflow = maxrec == 0
+        self.row_count = 0
+        self._stream = stream
+        self._maxrec = maxrec
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        if self._stream is None:
+            return
+        for raw in self._stream:
+            room = self._maxrec - self.row_count
+            if raw.num_rows > room:
+                self.overflow = True
+            batch = conform(raw.slice(0, room), self.header.columns)
+            self.row_count += batch.num_rows
+            if batch.num_rows:
+                yield batch
+            if self.overflow:
+                break
+        self.close()
+
+    def close(self) -> None:
+        """Stop the query if it runs and free what it holds."""
+        if self._stream is not None:
+            self._stream.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PreparedQuery:
+    """A checked query, ready to run once.
+
+    Parameters
+    ----------
+    checked
+        The query.
+    metadata_only
+        Whether it reads nothing but TAP_SCHEMA and uploads: such queries never wait behind
+        science queries.
+    maxrec
+        Rows to give at most.
+    header
+        Description of the result.
+    """
+
+    checked: CheckedQuery
+    metadata_only: bool
+    maxrec: int
+    header: ResultHeader
+    run: Callable[[CancelToken], ResultStream]
+
+    def start(self, cancel: CancelToken) -> RunningQuery:
+        """Run the query; returns when the first rows or an error can be told."""
+        stream = self.run(cancel) if self.maxrec > 0 else None
+        return RunningQuery(header=self.header, stream=stream, maxrec=self.maxrec)
+
+
+class QueryService:
+    """Runs ADQL on the catalog.
+
+    Parameters
+    ----------
+    view
+        Gives the catalog's present view.
+    metadata_tables
+        Gives TAP_SCHEMA of a view.
+    engine
+        Runs the plans.
+    maxrec_default, maxrec_hard
+        Rows given without MAXREC, and at most.
+    query_characters
+        Longest text of a query.
+    server_software, publisher
+        Named in every result.
+    """
+
+    def __init__(
+        self,
+        *,
+        view: Callable[[], CatalogView],
+        metadata_tables: Callable[[CatalogView], MetadataTables],
+        engine: Engine,
+        maxrec_default: int,
+        maxrec_hard: int,
+        query_characters: int,
+        server_software: str,
+        publisher: str,
+    ) -> None:
+        self._view = view
+        self._metadata_tables = metadata_tables
+        self._engine = engine
+        self._maxrec_default = maxrec_default
+        self._maxrec_hard = maxrec_hard
+        self._query_characters = query_characters
+        self._server_software = server_software
+        self._publisher = publisher
+
+    def prepare(self, request: QueryRequest, *, principal: Principal) -> PreparedQuery:
+        """Check and plan a query.
+
+        Raises
+        ------
+        BadParameterError
+            Raised if LANG is unknown or MAXREC negative.
+        TooLargeError
+            Raised if the text is too long.
+        QueryError
+            Raised if the query is wrong; says where.
+        """
+        maxrec = self._checked_limits(request)
+        view = self._view()
+        lookup = _Lookup(view, self._metadata_tables(view), request.uploads, principal)
+        checked = check_query(request.query, lookup)
+        memory = {
+            source.key: data
+            for source in checked.tables
+            if (data := lookup.rows(source.table)) is not None
+        }
+
+        def run(cancel: CancelToken) -> ResultStream:
+            answer = metadata_answer(checked, view)
+            if answer is not None:
+                return _TableStream(answer)
+            plan: QueryPlan = plan_query(checked, view, memory, row_limit=maxrec + 1)
+            return self._engine.execute(plan, cancel)
+
+        return PreparedQuery(
+            checked=checked,
+            metadata_only=len(memory) == len(checked.tables),
+            maxrec=maxrec,
+            header=self._header(request, checked, view),
+            run=run,
+        )
+
+    def start(
+        self, request: QueryRequest, *, principal: Principal, cancel: CancelToken
+    ) -> RunningQuery:
+        """Check, plan and run a query."""
+        return self.prepare(request, principal=principal).start(cancel)
+
+    def _checked_limits(self, request: QueryRequest) -> int:
+        if request.lang.upper() not in LANGUAGES:
+            raise BadParameterError(
+                f"Unknown query language {request.lang!r}: LANG must be one of "
+                f"{', '.join(LANGUAGES)}."
+            )
+        if len(request.query) > self._query_characters:
+            raise TooLargeError(
+                f"The query has {len(request.query)} characters; the limit is "
+                f"{self._query_characters} (setting limits.query_characters). "
+                "Upload long lists as a table instead."
+            )
+        if request.maxrec is None:
+            return self._maxrec_default
+        if request.maxrec < 0:
+            raise BadParameterError(f"MAXREC must be 0 or more, not {request.maxrec}.")
+        return min(request.maxrec, self._maxrec_hard)
+
+    def _header(
+        self, request: QueryRequest, checked: CheckedQuery, view: CatalogView
+    ) -> ResultHeader:
+        infos = [
+            Info("standardID", "ivo://ivoa.net/std/TAP"),
+            Info("query", request.query),
+            Info("request_date", format_utc(utc_now())),
+            Info("server_software", self._server_software),
+            Info("publisher", self._publisher),
+        ]
+        seen: set[str] = set()
+        systems: set[CoordinateSystem] = set()
+        for source in checked.tables:
+            table = source.table
+            if table.coordinate_system is not None:
+                systems.add(table.coordinate_system)
+            version = view.table(table.schema, table.name)
+            if version is None or table.adql_name in seen:
+                continue
+            seen.add(table.adql_name)
+            snapshot = "none" if version.snapshot_id is None else str(version.snapshot_id)
+            infos.append(
+                Info(
+                    "table",
+                    table.adql_name,
+                    f"release {version.release or 'none'}, version {version.version}, "
+                    f"snapshot {snapshot}",
+                )
+            )
+            citation = f"{self._publisher}, {table.adql_name}, version {version.version}"
+            infos.append(Info("citation", citation))
+        return ResultHeader(
+            columns=checked.columns,
+            infos=tuple(infos),
+            # Two tables of different epochs: no single COOSYS would be true.
+            coordinate_system=systems.pop() if len(systems) == 1 else None,
+        )
+
+
+class _Lookup:
+    """Every table that one query may see: uploads, TAP_SCHEMA and the catalog's."""
+
+    def __init__(
+        self,
+        view: CatalogView,
+        metadata: MetadataTables,
+        uploads: tuple[UploadedTable, ...],
+        principal: Principal,
+    ) -> None:
+        self._view = view
+        self._metadata = metadata
+        self._uploads = {upload.meta.name.upper(): upload for upload in uploads}
+        self._principal = principal
+
+    def find_table(self, schema: Identifier | None, table: Identifier) -> TableMeta | None:
+        if schema is not None and _matches(schema, UPLOAD_SCHEMA):
+            upload = self._uploads.get(table.name.upper())
+            return upload.meta if upload is not None and _matches(table, upload.meta.name) else None
+        if schema is not None and _matches(schema, self._metadata.schema.name):
+            return next((t for t in self._metadata.schema.tables if _matches(table, t.name)), None)
+        return self._view.find_table(schema, table)
+
+    def table_names(self) -> tuple[str, ...]:
+        return (
+            *self._view.table_names(),
+            *(table.adql_name for table in self._metadata.schema.tables),
+            *(f"{UPLOAD_SCHEMA}.{upload.meta.name}" for upload in self._uploads.values()),
+        )
+
+    def rows(self, table: TableMeta) -> pa.Table | None:
+        """Return the rows of a table that is in memory, `None` for one of the catalog's."""
+        if table.schema == UPLOAD_SCHEMA:
+            return self._uploads[table.name.upper()].data
+        if table.schema == self._metadata.schema.name:
+            return self._metadata.data[table.name]
+        return None
+
+
+class _TableStream:
+    """A result that is already in memory."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self._table.schema
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        yield from self._table.to_batches()
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+def _matches(identifier: Identifier, name: str) -> bool:
+    if identifier.quoted:
+        return identifier.name == name
+    return identifier.name.upper() == name.upper()

@@ -1,0 +1,96 @@
+"""What a worker does for an async query: the runner of jobs of kind ``tap``."""
+
+from __future__ import annotations
+
+from astrolabe.catalogs.query import QueryRequest, QueryService
+from astrolabe.catalogs.results import ResultStore
+from astrolabe.catalogs.uploads import UploadResolver, UploadStore, parse_upload
+from astrolabe.core.errors import BadParameterError
+from astrolabe.identity import Principal
+from astrolabe.jobs.model import Job, JobControl, JobOutcome
+
+__all__ = ["TAP_JOB", "TapJobRunner", "single_value"]
+
+TAP_JOB = "tap"
+"""The kind of job that this module runs."""
+
+
+class TapJobRunner:
+    """Runs async queries.
+
+    Parameters
+    ----------
+    queries
+        Runs the query.
+    results
+        Keeps the rows.
+    uploads
+        Uploaded files of the job.
+    resolver
+        Reads them.
+    """
+
+    def __init__(
+        self,
+        *,
+        queries: QueryService,
+        results: ResultStore,
+        uploads: UploadStore,
+        resolver: UploadResolver,
+    ) -> None:
+        self._queries = queries
+        self._results = results
+        self._uploads = uploads
+        self._resolver = resolver
+
+    def run(self, job: Job, control: JobControl) -> JobOutcome:
+        """Run the query of `job`; safe to run again from the start.
+
+        Raises
+        ------
+        BadParameterError
+            Raised if QUERY or LANG is missing.
+        """
+        principal = Principal(username=job.owner)
+        values = job.values("UPLOAD")
+        parts = (uri.partition(":") for uri in parse_upload(values).values())
+        files = {
+            name: self._uploads.path(job.job_id, name)
+            for scheme, _, name in parts
+            if scheme.lower() == "param"
+        }
+        request = QueryRequest(
+            query=_required(job, "QUERY"),
+            lang=_required(job, "LANG"),
+            maxrec=_maxrec(job),
+            uploads=self._resolver.resolve(values, files=files, principal=principal),
+        )
+        running = self._queries.start(request, principal=principal, cancel=control)
+        try:
+            result = self._results.write(job.job_id, running)
+        finally:
+            running.close()
+        return JobOutcome(results=(result,))
+
+
+def single_value(job: Job, name: str) -> str | None:
+    """Return the last value of a parameter that may be sent once, `None` without it."""
+    values = job.values(name)
+    return values[-1] if values else None
+
+
+def _required(job: Job, name: str) -> str:
+    value = single_value(job, name)
+    if value is None or not value.strip():
+        raise BadParameterError(f"The parameter {name} is missing.")
+    return value
+
+
+def _maxrec(job: Job) -> int | None:
+    value = single_value(job, "MAXREC")
+    if value is None or not value.strip():
+        return None
+    try:
+        return int(value)
+    except ValueError as exc:
+        raise BadParameterError(f"MAXREC must be a whole number, not {value!r}.") from exc

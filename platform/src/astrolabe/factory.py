@@ -1,0 +1,171 @@
+"""The composition root: the only module that names implementations.
+
+`ProcessContext` lives as long as the process and is opened and closed in order; everything below
+gets its collaborators from here as keyword arguments and reads no settings.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+from urllib.parse import urlsplit
+
+from astrolabe.catalogs.engines.duckdb import DuckDBEngine
+from astrolabe.catalogs.engines.row_groups import RowGroupReader
+from astrolabe.catalogs.iceberg import IcebergTables
+from astrolabe.catalogs.query import QueryService
+from astrolabe.catalogs.results import ResultStore, StoredResult
+from astrolabe.catalogs.store import CatalogStore
+from astrolabe.catalogs.tap_jobs import TAP_JOB, TapJobRunner
+from astrolabe.catalogs.tap_schema import TapSchemaCache
+from astrolabe.catalogs.uploads import UploadResolver, UploadStore
+from astrolabe.config import Settings
+from astrolabe.core.database import Database
+from astrolabe.core.errors import AstrolabeError
+from astrolabe.core.migrate import upgrade
+from astrolabe.core.version import SERVER_SOFTWARE
+from astrolabe.identity import Principal
+from astrolabe.jobs.model import Job, Phase
+from astrolabe.jobs.service import JobService
+from astrolabe.jobs.store import JobStore
+from astrolabe.jobs.worker import Worker
+
+__all__ = ["ProcessContext"]
+
+
+@dataclass(kw_only=True)
+class ProcessContext:
+    """All that a process of any role shares; made by `open`, ended by `close`."""
+
+    settings: Settings
+    database: Database
+    catalog: CatalogStore
+    tap_schema: TapSchemaCache
+    job_store: JobStore
+    results: ResultStore
+    uploads: UploadStore
+    _resources: ExitStack
+
+    @classmethod
+    def open(cls, settings: Settings) -> Self:
+        """Open everything that does not cost much; the engine starts at its first use.
+
+        Raises
+        ------
+        ConflictError
+            Raised if the database is newer than this code.
+        """
+        paths = settings.paths
+        paths.make()
+        with ExitStack() as stack:
+            database = Database(settings.database_url)
+            stack.callback(database.close)
+            upgrade(database)
+            iceberg = IcebergTables(settings.catalog_url, warehouse=paths.tables)
+            stack.callback(iceberg.close)
+            catalog = CatalogStore(database, tables_root=paths.tables, iceberg=iceberg)
+            return cls(
+                settings=settings,
+                database=database,
+                catalog=catalog,
+                tap_schema=TapSchemaCache(),
+                job_store=JobStore(database),
+                results=ResultStore(paths.results),
+                uploads=UploadStore(paths.uploads),
+                _resources=stack.pop_all(),
+            )
+
+    def close(self) -> None:
+        """Close everything, last opened first."""
+        self._resources.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    @cached_property
+    def engine(self) -> DuckDBEngine:
+        """The embedded engine of this process."""
+        settings = self.settings
+        engine = DuckDBEngine(
+            memory_bytes=settings.engine_memory_bytes,
+            threads=settings.engine_threads,
+            spill=settings.paths.spill,
+            spill_bytes=int(settings.engine.spill_limit_gb * 1e9),
+            reader=RowGroupReader(cache_bytes=settings.engine.chunk_cache_mb << 20),
+            small_plan_bytes=settings.engine.small_plan_mb << 20,
+        )
+        self._resources.callback(engine.close)
+        return engine
+
+    @cached_property
+    def queries(self) -> QueryService:
+        """Runs ADQL."""
+        settings = self.settings
+        return QueryService(
+            view=self.catalog.view,
+            metadata_tables=self.tap_schema.of,
+            engine=self.engine,
+            maxrec_default=settings.tap.maxrec_default,
+            maxrec_hard=settings.tap.maxrec_hard,
+            query_characters=settings.limits.query_characters,
+            server_software=SERVER_SOFTWARE,
+            publisher=settings.server.publisher,
+        )
+
+    @cached_property
+    def jobs(self) -> JobService:
+        """Creates and steers jobs."""
+        settings = self.settings
+        return JobService(
+            self.job_store,
+            execution_seconds=settings.tap.async_seconds,
+            retention_days=settings.tap.retention_days,
+            retention_days_hard=settings.tap.retention_days_hard,
+            anonymous_jobs=settings.limits.anonymous_jobs,
+            on_delete=self._clean_up,
+        )
+
+    @cached_property
+    def upload_resolver(self) -> UploadResolver:
+        """Reads uploaded tables."""
+        return UploadResolver(
+            open_address=self._open_result_address, max_rows=self.settings.tap.upload_rows
+        )
+
+    def worker(self) -> Worker:
+        """Make a worker that runs every kind of job there is."""
+        runner = TapJobRunner(
+            queries=self.queries,
+            results=self.results,
+            uploads=self.uploads,
+            resolver=self.upload_resolver,
+        )
+        return Worker(
+            self.job_store,
+            runners={TAP_JOB: runner},
+            slots=self.settings.engine_workers,
+            on_delete=self._clean_up,
+        )
+
+    def _clean_up(self, job: Job) -> None:
+        self.results.delete(job.job_id)
+        self.uploads.delete(job.job_id)
+
+    def _open_result_address(self, address: str, principal: Principal) -> StoredResult | None:
+        """Open one of our own results by its address, with the rights of `principal`."""
+        base = str(self.settings.server.public_url).rstrip("/") + "/api/tap/async/"
+        if not address.startswith(base):
+            return None
+        parts = urlsplit(address.removeprefix(base)).path.split("/")
+        if len(parts) != 3 or parts[1:] != ["results", "result"]:
+            return None
+        try:
+            job = self.jobs.get(parts[0], kind=TAP_JOB, principal_name=principal.username)
+            return self.results.open(job) if job.phase is Phase.COMPLETED else None
+        except AstrolabeError:
+            return None
