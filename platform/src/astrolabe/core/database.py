@@ -6,15 +6,25 @@ Python's deferred default most read-then-write transactions of several processes
 
 from __future__ import annotations
 
+import json
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Final
 
-from sqlalchemy import Connection, MetaData, create_engine, event
+from sqlalchemy import Connection, DateTime, Dialect, MetaData, TypeDecorator, create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.types import TypeEngine
+from typing_extensions import override
 
-__all__ = ["METADATA", "Database"]
+from astrolabe.core.errors import InternalError, OverloadError, StorageFullError
+
+__all__ = ["METADATA", "Database", "UtcDateTime"]
 
 METADATA = MetaData(
     naming_convention={
@@ -27,9 +37,44 @@ METADATA = MetaData(
 )
 """Every store's tables; the migrations create them."""
 
+_BUSY_SECONDS: Final = 10.0
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A time column: aware UTC `datetime` in Python, whichever database is below.
+
+    SQLite keeps no zone and PostgreSQL answers in the session's, so both are turned to UTC here.
+    """
+
+    impl = DateTime
+    cache_ok = True
+
+    @override
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(DateTime(timezone=True))
+
+    @override
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise InternalError(
+                f"The time {value.isoformat()} has no zone; times in the database are aware UTC."
+            )
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    @override
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
 
 class Database:
     """Connections to the control database.
+
+    JSON columns refuse NaN and infinities on both databases (PostgreSQL has none).
 
     Parameters
     ----------
@@ -40,14 +85,26 @@ class Database:
     def __init__(self, url: str) -> None:
         parsed = make_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        to_json = partial(json.dumps, allow_nan=False)
         if self.is_sqlite:
             self.engine = create_engine(
-                parsed, connect_args={"timeout": 10.0, "check_same_thread": False}, pool_size=8
+                parsed,
+                connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
+                pool_size=8,
+                json_serializer=to_json,
             )
             event.listen(self.engine, "connect", _set_up_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
         else:
-            self.engine = create_engine(parsed, pool_size=8, max_overflow=8, pool_pre_ping=True)
+            # PgBouncer's transaction pooling loses prepared statements.
+            self.engine = create_engine(
+                parsed,
+                connect_args={"prepare_threshold": None},
+                pool_size=8,
+                max_overflow=8,
+                pool_pre_ping=True,
+                json_serializer=to_json,
+            )
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -57,29 +114,69 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Open a transaction that writes; commits at the end, rolls back on an error."""
-        with self.engine.connect() as plain:
-            connection = plain.execution_options(astrolabe_write=True)
-            with connection.begin():
-                yield connection
+        """Open a transaction that writes; commits at the end, rolls back on an error.
+
+        Raises
+        ------
+        StorageFullError
+            Raised if the database's disk is full.
+        OverloadError
+            Raised if other writers kept the database locked for ten seconds.
+        """
+        try:
+            with self.engine.connect() as plain:
+                connection = plain.execution_options(astrolabe_write=True)
+                with connection.begin():
+                    yield connection
+        except OperationalError as exc:
+            reason = _meaning_of(exc)
+            if reason is None:
+                raise
+            raise reason from exc
 
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
 
 
+def _meaning_of(exc: OperationalError) -> StorageFullError | OverloadError | None:
+    code = getattr(exc.orig, "sqlite_errorcode", None)
+    state = getattr(exc.orig, "sqlstate", None)
+    if code == sqlite3.SQLITE_FULL or state == "53100":
+        return StorageFullError("The control database's disk is full; nothing was changed.")
+    # Extended codes keep the primary one in their low byte.
+    if code is not None and code & 0xFF == sqlite3.SQLITE_BUSY:
+        return OverloadError("The control database is busy; try again in a moment.")
+    return None
+
+
 def _set_up_sqlite(connection: Any, _record: ConnectionPoolEntry) -> None:  # noqa: ANN401 - DBAPI
     # The driver must not begin transactions by itself: _begin_sqlite does.
     connection.isolation_level = None
     cursor = connection.cursor()
+    _enter_wal(cursor)
     for pragma in (
-        "journal_mode=WAL",
         "synchronous=NORMAL",
-        "busy_timeout=10000",
+        f"busy_timeout={int(_BUSY_SECONDS * 1000)}",
         "foreign_keys=ON",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _enter_wal(cursor: sqlite3.Cursor) -> None:
+    # SQLite does not call the busy handler while it changes the journal mode of a new file,
+    # so several processes that open it first at once have to wait by themselves.
+    give_up = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:
