@@ -1,30 +1,53 @@
-"""One settings tree; in a deployment it is the Helm chart's ``config:`` block.
-
-Order of precedence: flags, then environment ``ASTROLABE_<SECTION>__<FIELD>``, then the YAML file,
-then the defaults here.  Unknown names are errors.  Secrets come from the environment only.
-"""
+"""The settings tree: names, types, limits, defaults and what each setting is for."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    SecretStr,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     SettingsConfigDict,
 )
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from astrolabe.core.machine import memory_bytes, processors
 
 __all__ = [
     "DatabaseSettings",
     "EngineSettings",
     "ImportSettings",
     "LimitsSettings",
+    "Paths",
     "ServerSettings",
     "Settings",
     "StorageSettings",
     "TapSettings",
 ]
+
+
+def _split(value: object) -> object:
+    """Let a list come from an environment variable, divided by commas."""
+    return (
+        [part.strip() for part in value.split(",") if part.strip()]
+        if isinstance(value, str)
+        else value
+    )
+
+
+_Strings = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
 class _Section(BaseModel):
@@ -53,14 +76,18 @@ class ServerSettings(_Section):
         "Astrolabe", description="Name of who publishes the data, shown in every result."
     )
     title: str = Field("Astrolabe", description="Name of this installation.")
-    trusted_proxies: tuple[str, ...] = Field(
+    trusted_proxies: _Strings = Field(
         (), description="Addresses whose X-Forwarded-* headers count."
     )
-    cors_origins: tuple[str, ...] = Field(
+    cors_origins: _Strings = Field(
         (), description="Origins whose pages may send credentials; all others get `*` without."
     )
-    log_level: str = Field("info", description="debug, info, warning or error.")
-    log_format: str = Field("auto", description="json, text, or auto (text on a terminal).")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severity that is logged: debug, info, warning or error."
+    )
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="json, text, or auto (text on a terminal)."
+    )
 
 
 class DatabaseSettings(_Section):
@@ -72,6 +99,24 @@ class DatabaseSettings(_Section):
     catalog_url: str | None = Field(
         None, description="SQLAlchemy URL of the Iceberg SQL catalog; default HOME/catalog.db."
     )
+    password: SecretStr | None = Field(
+        None,
+        description="Password for those of the two URLs that name a user and no password; only "
+        "from the environment.",
+    )
+
+    @field_validator("url", "catalog_url")
+    @classmethod
+    def _is_url(cls, url: str | None) -> str | None:
+        try:
+            backend = "sqlite" if url is None else make_url(url).get_backend_name()
+        except ArgumentError as exc:
+            raise ValueError(
+                "not an SQLAlchemy URL such as postgresql+psycopg://host/name"
+            ) from exc
+        if backend not in {"sqlite", "postgresql"}:
+            raise ValueError(f"{backend} is not supported: sqlite or postgresql is")
+        return url
 
 
 class StorageSettings(_Section):
@@ -174,11 +219,46 @@ class ImportSettings(_Section):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Where an embedded platform keeps its state; all absolute.
+
+    Everything but `home` and `config` is a folder; those that are missing are made by `make`.
+    """
+
+    home: Path
+    config: Path
+    tables: Path
+    results: Path
+    uploads: Path
+    staging: Path
+    spill: Path
+    secrets: Path
+    logs: Path
+    run: Path
+
+    def make(self) -> None:
+        """Make the folders that are missing, open to their owner only (mode 0700).
+
+        Raises
+        ------
+        OSError
+            Raised if a folder cannot be made, or `home` belongs to somebody else.
+        """
+        for field in fields(self):
+            if field.name != "config":
+                folder: Path = getattr(self, field.name)
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.home.stat().st_mode & 0o077:
+            self.home.chmod(0o700)
+
+
 class Settings(BaseSettings):
-    """All settings of one process."""
+    """All settings of one process; `load_settings` makes them."""
 
     model_config = SettingsConfigDict(
         env_prefix="ASTROLABE_",
+        env_prefix_target="all",
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
@@ -186,7 +266,9 @@ class Settings(BaseSettings):
     )
 
     home: Path = Field(
-        Path("~/.astrolabe"), description="Folder of all state of an embedded platform."
+        Path("~/.astrolabe"),
+        description="Folder of all state of an embedded platform.",
+        validate_default=True,
     )
     server: ServerSettings = ServerSettings()
     database: DatabaseSettings = DatabaseSettings()
@@ -195,3 +277,57 @@ class Settings(BaseSettings):
     limits: LimitsSettings = LimitsSettings()
     tap: TapSettings = TapSettings()
     imports: ImportSettings = Field(default=ImportSettings(), alias="import")
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().absolute()
+
+    @property
+    def paths(self) -> Paths:
+        """Where state is kept: `storage` where it says so, else under `home`."""
+        home = self.home
+
+        def place(name: str) -> Path:
+            chosen: Path | None = getattr(self.storage, name, None)
+            return home / name if chosen is None else chosen.expanduser().absolute()
+
+        return Paths(
+            home=home,
+            config=home / "config.yaml",
+            **{f.name: place(f.name) for f in fields(Paths) if f.name not in {"home", "config"}},
+        )
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy URL of the control database, with its password."""
+        return self._complete(self.database.url, "control.db")
+
+    @property
+    def catalog_url(self) -> str:
+        """SQLAlchemy URL of the Iceberg SQL catalog, with its password."""
+        return self._complete(self.database.catalog_url, "catalog.db")
+
+    @property
+    def engine_memory_bytes(self) -> int:
+        """Memory that one process's engine may use (bytes)."""
+        return int(memory_bytes() * self.engine.memory_fraction)
+
+    @property
+    def engine_threads(self) -> int:
+        """Threads of one process's engine."""
+        return self.engine.threads or processors()
+
+    @property
+    def engine_workers(self) -> int:
+        """Queries that run at once in one process."""
+        return self.engine.workers or processors()
+
+    def _complete(self, url: str | None, file_name: str) -> str:
+        if url is None:
+            return URL.create("sqlite", database=str(self.home / file_name)).render_as_string()
+        parsed = make_url(url)
+        password = self.database.password
+        if password is not None and parsed.username and not parsed.password:
+            parsed = parsed.set(password=password.get_secret_value())
+        return parsed.render_as_string(hide_password=False)

@@ -1,0 +1,110 @@
+"""The group of all commands; loads a command's module only when that command is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import click
+from typing_extensions import override
+
+from astrolabe.core.errors import AstrolabeError
+
+__all__ = ["COMMANDS", "LazyGroup", "cli", "main"]
+
+COMMANDS: dict[str, tuple[str, str | None]] = {
+    "up": ("astrolabe.cli.up:up", "Run the whole platform on this machine."),
+    "serve": ("astrolabe.cli.serve:serve", "Serve HTTP: one gateway of a deployment."),
+    "worker": ("astrolabe.cli.worker:worker", "Run queued jobs: one worker of a deployment."),
+    "table": ("astrolabe.cli.table:table", "Import, list and remove tables."),
+    "demo-make": ("astrolabe.cli.demo:demo_make", None),
+}
+"""Name of each command: where it is, and its line in the list (None: not listed)."""
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and imports a command when it is used.
+
+    `astrolabe --help` and a mistyped command must not wait for the libraries of the platform.
+    """
+
+    @override
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    @override
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{COMMANDS[cmd_name][0]} is not a command")
+        return command
+
+    @override
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [(name, line) for name, (_, line) in COMMANDS.items() if line is not None]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(version("astrolabe-platform"), prog_name="astrolabe")
+def cli() -> None:
+    """Astrolabe: a science platform for survey astronomy.
+
+    `astrolabe up` starts everything on this machine; the other commands administer a platform
+    or run one role of a deployment.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; bad input ends with one clear line and a status that is not zero.
+
+    Parameters
+    ----------
+    arguments
+        The words after `astrolabe`; default those that this process was started with.
+    """
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        status: Any = cli.main(args=arguments, prog_name="astrolabe", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as exc:
+        click.echo(exc.format_message(), err=True)
+        return exc.exit_code
+    except click.ClickException as exc:
+        path = exc.ctx.command_path if isinstance(exc, click.UsageError) and exc.ctx else None
+        hint = f" (see `{path} --help`)" if path else ""
+        return _complain(exc.format_message().rstrip(".") + hint, exc.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return _complain("interrupted", 130)
+    except AstrolabeError as exc:
+        return _complain(str(exc), 1)
+    except BrokenPipeError:
+        # Whoever read our output has had enough; nothing may be flushed into it any more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as exc:
+        where = f": {exc.filename}" if exc.filename else ""
+        return _complain(f"{exc.strerror or exc}{where}", 1)
+    return status if isinstance(status, int) else 0
+
+
+def _complain(message: str, status: int) -> int:
+    click.echo(f"astrolabe: {' '.join(message.split())}", err=True)
+    return status
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""One settings tree; in a deployment it is the Helm chart's ``config:`` block.
+
+Order of precedence: flags, then environment ``ASTROLABE_<SECTION>__<FIELD>``, then the YAML file,
+then the defaults in the tree.  Unknown names are errors.  Secrets come from the environment only.
+"""
+
+from astrolabe.config.loading import load_settings
+from astrolabe.config.tree import (
+    DatabaseSettings,
+    EngineSettings,
+    ImportSettings,
+    LimitsSettings,
+    Paths,
+    ServerSettings,
+    Settings,
+    StorageSettings,
+    TapSettings,
+)
+
+__all__ = [
+    "DatabaseSettings",
+    "EngineSettings",
+    "ImportSettings",
+    "LimitsSettings",
+    "Paths",
+    "ServerSettings",
+    "Settings",
+    "StorageSettings",
+    "TapSettings",
+    "load_settings",
+]
