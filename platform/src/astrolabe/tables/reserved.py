@@ -1,4 +1,4 @@
-"""The reserved words of ADQL 2.1 (section 2.1.4): SQL-92's and ADQL's own."""
+"""The reserved words of ADQL 2.1 (section 2.1.4): SQL-92's (without DEC, as there) and its own."""
 
 from __future__ import annotations
 
@@ -108,7 +108,6 @@ SQL92_RESERVED_WORDS: frozenset[str] = frozenset(
         "DATE",
         "DAY",
         "DEALLOCATE",
-        "DEC",
         "DECIMAL",
         "DECLARE",
         "DEFAULT",
