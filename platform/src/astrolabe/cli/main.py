@@ -83,27 +83,38 @@ def _run(arguments: Sequence[str] | None) -> int:
     except click.exceptions.NoArgsIsHelpError as exc:
         click.echo(exc.format_message(), err=True)
         return exc.exit_code
-    except click.ClickException as exc:
-        path = exc.ctx.command_path if isinstance(exc, click.UsageError) and exc.ctx else None
-        hint = f" (see `{path} --help`)" if path else ""
-        return _complain(exc.format_message().rstrip(".") + hint, exc.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        return _complain("interrupted", 130)
-    except AstrolabeError as exc:
-        return _complain(str(exc), 1)
     except BrokenPipeError:
         # Whoever read our output has had enough; nothing may be flushed into it any more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as exc:
-        where = f": {exc.filename}" if exc.filename else ""
-        return _complain(f"{exc.strerror or exc}{where}", 1)
-    return status if isinstance(status, int) else 0
-
-
-def _complain(message: str, status: int) -> int:
+    except (click.ClickException, click.Abort, KeyboardInterrupt, AstrolabeError, OSError) as exc:
+        message, code = _explain(exc)
+    except _database_errors() as exc:
+        message, code = f"database: {getattr(exc, 'orig', None) or exc}", 1
+    else:
+        return status if isinstance(status, int) else 0
     click.echo(f"astrolabe: {' '.join(message.split())}", err=True)
-    return status
+    return code
+
+
+def _explain(exc: BaseException) -> tuple[str, int]:
+    """Return what to say about an error, and the exit status."""
+    if isinstance(exc, click.ClickException):
+        context = exc.ctx if isinstance(exc, click.UsageError) else None
+        hint = f" (see `{context.command_path} --help`)" if context else ""
+        return exc.format_message().rstrip(".") + hint, exc.exit_code
+    if isinstance(exc, click.Abort | KeyboardInterrupt):
+        return "interrupted", 130
+    if isinstance(exc, OSError):
+        where = f": {exc.filename}" if exc.filename else ""
+        return f"{exc.strerror or exc}{where}", 1
+    return str(exc), 1
+
+
+def _database_errors() -> tuple[type[Exception], ...]:
+    # Looked up when something was raised: importing it would cost every start.
+    module = sys.modules.get("sqlalchemy.exc")
+    return (module.OperationalError, module.InterfaceError) if module is not None else ()
 
 
 if __name__ == "__main__":
