@@ -27,7 +27,7 @@ def plan_address(path: str) -> str:
     return f"{PROTOCOL}://{path}"
 
 
-class PlanFileSystem(AbstractFileSystem):  # type: ignore[misc] - fsspec has no types
+class PlanFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
     """Opens the files on the running plans' lists and nothing else; never writes.
 
     Addresses name the file itself, so that the engine's cache of footers serves later queries of

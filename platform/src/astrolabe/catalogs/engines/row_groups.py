@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,7 +32,7 @@ class RowGroupReader:
         self._cache_bytes = cache_bytes
         self._lock = threading.Lock()
         self._footers: OrderedDict[str, pq.FileMetaData] = OrderedDict()
-        self._chunks: OrderedDict[tuple[str, int, str], pa.ChunkedArray] = OrderedDict()
+        self._chunks: OrderedDict[tuple[str, int, str], pa.ChunkedArray[Any]] = OrderedDict()
         self._chunk_bytes = 0
 
     def read(
@@ -54,7 +55,7 @@ class RowGroupReader:
         return pa.concat_tables(parts)
 
     def _read_group(self, path: str, group: int, columns: Sequence[str]) -> pa.Table:
-        found: dict[str, pa.ChunkedArray] = {}
+        found: dict[str, pa.ChunkedArray[Any]] = {}
         with self._lock:
             for name in columns:
                 chunk = self._chunks.get((path, group, name))
@@ -70,7 +71,7 @@ class RowGroupReader:
             self._keep(path, group, {name: found[name] for name in missing})
         return pa.table({name: found[name] for name in columns})
 
-    def _keep(self, path: str, group: int, chunks: dict[str, pa.ChunkedArray]) -> None:
+    def _keep(self, path: str, group: int, chunks: dict[str, pa.ChunkedArray[Any]]) -> None:
         with self._lock:
             for name, chunk in chunks.items():
                 key = (path, group, name)

@@ -1,0 +1,247 @@
+"""Making the demo survey: once for each home, in under two minutes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from typing_extensions import override
+
+from astrolabe.catalogs.importing import ImportOptions, run_import
+from astrolabe.catalogs.store import CatalogStore
+from astrolabe.core.logging import get_logger
+from astrolabe.demo import columns, measure
+from astrolabe.demo.bright_stars import BrightStars
+from astrolabe.demo.observing import DAYS, FIRST_MJD, Visits, make_visits
+from astrolabe.demo.truth import Asteroids, Truth, make_asteroids, make_truth
+from astrolabe.tables.model import Column, CoordinateSystem
+from astrolabe.tables.source import SourceMeta, TableSource
+
+__all__ = ["SCHEMA", "DemoSize", "Survey", "demo_is_wanted", "make_demo", "make_survey"]
+
+SCHEMA = "demo"
+_SEED = 20_250_101
+_DONE = "done.json"
+_STARTED = "started.json"
+
+_log = get_logger(__name__)
+
+ImportSettings = Callable[[ImportOptions], ImportOptions]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoSize:
+    """How much to simulate; tests take less."""
+
+    objects: int = 300_000
+    visits: int = 500
+    asteroids: int = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Survey:
+    """The simulated sky and how it was observed; the same at every call of the same size."""
+
+    truth: Truth
+    asteroids: Asteroids
+    visits: Visits
+
+
+class _Progress(Protocol):
+    def __call__(self, table: str, rows: int) -> None: ...
+
+
+def make_survey(size: DemoSize | None = None) -> Survey:
+    """Draw the sky and the visits; later images and alerts are made of the same."""
+    wanted = size or DemoSize()
+    rng = np.random.default_rng(_SEED)
+    span = {"first_mjd": FIRST_MJD, "days": DAYS}
+    return Survey(
+        truth=make_truth(rng, wanted.objects, **span),
+        asteroids=make_asteroids(rng, wanted.asteroids, **span),
+        visits=make_visits(rng, wanted.visits),
+    )
+
+
+def demo_is_wanted(folder: Path, store: CatalogStore) -> bool:
+    """Tell whether to make the demo: the home is empty, or making it was cut short.
+
+    Parameters
+    ----------
+    folder
+        Where the demo keeps its truth and its marks.
+    """
+    if (folder / _DONE).exists():
+        return False
+    if (folder / _STARTED).exists():
+        return True
+    return not any(schema.tables for schema in store.view().schemas)
+
+
+def make_demo(
+    store: CatalogStore,
+    *,
+    folder: Path,
+    size: DemoSize | None = None,
+    adjust: ImportSettings = lambda options: options,
+    progress: _Progress = lambda table, rows: None,  # noqa: ARG005 - the default does nothing
+) -> None:
+    """Simulate the survey and import its tables; tables that are there already stay.
+
+    Parameters
+    ----------
+    store
+        Where the tables go, schema `SCHEMA`.
+    folder
+        Where the truth is kept.
+    adjust
+        Applies the installation's settings to the options of each import.
+    progress
+        Told each finished table and its rows.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _STARTED).write_text("{}\n", encoding="utf-8")
+    survey = make_survey(size)
+    _keep_truth(survey, folder)
+    for name, source, options in _tables(survey):
+        if store.view().table(SCHEMA, name) is None:
+            report = run_import(source, adjust(options), store)
+            progress(name, report.rows)
+            _log.info("demo_table", table=f"{SCHEMA}.{name}", rows=report.rows)
+    size_used = size or DemoSize()
+    done = {"seed": _SEED, "objects": size_used.objects, "visits": size_used.visits}
+    (folder / _DONE).write_text(json.dumps(done) + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Made(TableSource):
+    """A table that is computed batch by batch."""
+
+    meta: SourceMeta
+    rows: Callable[[], Iterable[pa.RecordBatch]]
+
+    @override
+    def batches(self, *, max_rows: int = 65_536) -> Iterator[pa.RecordBatch]:
+        for batch in self.rows():
+            for start in range(0, batch.num_rows, max_rows):
+                yield batch.slice(start, max_rows)
+
+
+def _tables(survey: Survey) -> Iterator[tuple[str, TableSource, ImportOptions]]:
+    truth, visits = survey.truth, survey.visits
+    yield (
+        "visit",
+        _made(
+            "visit",
+            "Visits of the simulated survey, one row a pointing",
+            columns.VISIT,
+            lambda: measure.visit_table(visits).to_batches(),
+        ),
+        _options("visit", id_column="visit", ra_column="ra", dec_column="dec"),
+    )
+    yield (
+        "object",
+        _made(
+            "object",
+            "Objects of the simulated survey, measured in coadds of all visits",
+            columns.OBJECT,
+            lambda: measure.object_table(truth, visits).to_batches(),
+        ),
+        _options("object", id_column="objectId"),
+    )
+    yield (
+        "bright_stars",
+        BrightStars(),
+        _options("bright_stars", id_column="hip", ra_column="ra", dec_column="dec"),
+    )
+    yield (
+        "source",
+        _made(
+            "source",
+            "Detections in the single visits of the simulated survey, moving objects included",
+            columns.SOURCE,
+            lambda: measure.source_batches(truth, survey.asteroids, visits),
+        ),
+        _options(
+            "source", id_column="sourceId", director=f"{SCHEMA}.object", director_key="objectId"
+        ),
+    )
+    yield (
+        "forced_source",
+        _made(
+            "forced_source",
+            "Fluxes at the position of every object in every visit that covers it",
+            columns.FORCED_SOURCE,
+            lambda: measure.forced_source_batches(truth, visits),
+        ),
+        _options(
+            "forced_source",
+            id_column="forcedSourceId",
+            director=f"{SCHEMA}.object",
+            director_key="objectId",
+        ),
+    )
+
+
+def _made(
+    name: str,
+    description: str,
+    made: tuple[Column, ...],
+    rows: Callable[[], Iterable[pa.RecordBatch]],
+) -> _Made:
+    meta = SourceMeta(
+        columns=made,
+        name=name,
+        description=description,
+        coordinate_system=CoordinateSystem(epoch=2025.0),
+    )
+    return _Made(meta=meta, rows=rows)
+
+
+def _options(
+    table: str,
+    *,
+    id_column: str,
+    ra_column: str = "coord_ra",
+    dec_column: str = "coord_dec",
+    director: str | None = None,
+    director_key: str | None = None,
+) -> ImportOptions:
+    return ImportOptions(
+        schema=SCHEMA,
+        table=table,
+        id_column=id_column,
+        ra_column=ra_column,
+        dec_column=dec_column,
+        director=director,
+        director_key=director_key,
+        strict=True,
+        owner="demo",
+    )
+
+
+def _keep_truth(survey: Survey, folder: Path) -> None:
+    """Write the truth for later images and alerts of the same sky."""
+    for name, part in (
+        ("truth", survey.truth),
+        ("asteroids", survey.asteroids),
+        ("visits", survey.visits),
+    ):
+        values = {}
+        for field in part.__dataclass_fields__:
+            value = getattr(part, field)
+            if isinstance(value, np.ndarray):
+                values[field] = (
+                    pa.FixedSizeListArray.from_arrays(pa.array(value.ravel()), value.shape[1])
+                    if value.ndim == 2
+                    else value
+                )
+        partial = folder / f"{name}.parquet.part"
+        pq.write_table(pa.table(values), partial, compression="zstd")
+        partial.replace(folder / f"{name}.parquet")
