@@ -18,15 +18,13 @@ from astrolabe.catalogs.store import CatalogStore
 from astrolabe.core.logging import get_logger
 from astrolabe.demo import columns, measure
 from astrolabe.demo.bright_stars import BrightStars
-from astrolabe.demo.observing import DAYS, FIRST_MJD, Visits, make_visits
-from astrolabe.demo.truth import Asteroids, Truth, make_asteroids, make_truth
+from astrolabe.demo.survey import SEED, DemoSize, Survey, make_survey
 from astrolabe.tables.model import Column, CoordinateSystem
 from astrolabe.tables.source import SourceMeta, TableSource
 
-__all__ = ["SCHEMA", "DemoSize", "Survey", "demo_is_wanted", "make_demo", "make_survey"]
+__all__ = ["SCHEMA", "demo_is_wanted", "make_demo"]
 
 SCHEMA = "demo"
-_SEED = 20_250_101
 _DONE = "done.json"
 _STARTED = "started.json"
 
@@ -35,38 +33,8 @@ _log = get_logger(__name__)
 ImportSettings = Callable[[ImportOptions], ImportOptions]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DemoSize:
-    """How much to simulate; tests take less."""
-
-    objects: int = 300_000
-    visits: int = 500
-    asteroids: int = 400
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Survey:
-    """The simulated sky and how it was observed; the same at every call of the same size."""
-
-    truth: Truth
-    asteroids: Asteroids
-    visits: Visits
-
-
 class _Progress(Protocol):
     def __call__(self, table: str, rows: int) -> None: ...
-
-
-def make_survey(size: DemoSize | None = None) -> Survey:
-    """Draw the sky and the visits; later images and alerts are made of the same."""
-    wanted = size or DemoSize()
-    rng = np.random.default_rng(_SEED)
-    span = {"first_mjd": FIRST_MJD, "days": DAYS}
-    return Survey(
-        truth=make_truth(rng, wanted.objects, **span),
-        asteroids=make_asteroids(rng, wanted.asteroids, **span),
-        visits=make_visits(rng, wanted.visits),
-    )
 
 
 def demo_is_wanted(folder: Path, store: CatalogStore) -> bool:
@@ -115,7 +83,7 @@ def make_demo(
             progress(name, report.rows)
             _log.info("demo_table", table=f"{SCHEMA}.{name}", rows=report.rows)
     size_used = size or DemoSize()
-    done = {"seed": _SEED, "objects": size_used.objects, "visits": size_used.visits}
+    done = {"seed": SEED, "objects": size_used.objects, "visits": size_used.visits}
     (folder / _DONE).write_text(json.dumps(done) + "\n", encoding="utf-8")
 
 
