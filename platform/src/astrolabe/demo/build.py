@@ -25,8 +25,6 @@ from astrolabe.tables.source import SourceMeta, TableSource
 __all__ = ["SCHEMA", "demo_is_wanted", "make_demo"]
 
 SCHEMA = "demo"
-_DONE = "done.json"
-_STARTED = "started.json"
 
 _log = get_logger(__name__)
 
@@ -37,18 +35,16 @@ class _Progress(Protocol):
     def __call__(self, table: str, rows: int) -> None: ...
 
 
-def demo_is_wanted(folder: Path, store: CatalogStore) -> bool:
+def demo_is_wanted(state_file: Path, store: CatalogStore) -> bool:
     """Tell whether to make the demo: the home is empty, or making it was cut short.
 
     Parameters
     ----------
-    folder
-        Where the demo keeps its truth and its marks.
+    state_file
+        Says how far the demo of this home has come; see `make_demo`.
     """
-    if (folder / _DONE).exists():
-        return False
-    if (folder / _STARTED).exists():
-        return True
+    if state_file.exists():
+        return bool(json.loads(state_file.read_text(encoding="utf-8")).get("state") != "ready")
     return not any(schema.tables for schema in store.view().schemas)
 
 
@@ -56,6 +52,7 @@ def make_demo(
     store: CatalogStore,
     *,
     folder: Path,
+    state_file: Path,
     size: DemoSize | None = None,
     adjust: ImportSettings = lambda options: options,
     progress: _Progress = lambda table, rows: None,  # noqa: ARG005 - the default does nothing
@@ -68,23 +65,32 @@ def make_demo(
         Where the tables go, schema `SCHEMA`.
     folder
         Where the truth is kept.
+    state_file
+        Gets ``{"state": "making"}`` at first and ``{"state": "ready"}`` at the end; a demo that
+        was cut short is finished at the next start.
     adjust
         Applies the installation's settings to the options of each import.
     progress
         Told each finished table and its rows.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _STARTED).write_text("{}\n", encoding="utf-8")
-    survey = make_survey(size)
+    used = size or DemoSize()
+    _mark(state_file, "making", used)
+    survey = make_survey(used)
     _keep_truth(survey, folder)
     for name, source, options in _tables(survey):
         if store.view().table(SCHEMA, name) is None:
             report = run_import(source, adjust(options), store)
             progress(name, report.rows)
             _log.info("demo_table", table=f"{SCHEMA}.{name}", rows=report.rows)
-    size_used = size or DemoSize()
-    done = {"seed": SEED, "objects": size_used.objects, "visits": size_used.visits}
-    (folder / _DONE).write_text(json.dumps(done) + "\n", encoding="utf-8")
+    _mark(state_file, "ready", used)
+
+
+def _mark(state_file: Path, state: str, size: DemoSize) -> None:
+    content = {"state": state, "seed": SEED, "objects": size.objects, "visits": size.visits}
+    partial = state_file.with_suffix(".part")
+    partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    partial.replace(state_file)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
