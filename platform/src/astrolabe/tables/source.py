@@ -27,6 +27,8 @@ class SourceMeta:
         Frame as the source declares it (``ICRS``, ``FK5``, ``galactic``), with its epoch.
     row_count
         Number of rows if known before reading.
+    notes
+        What the source holds and the columns do not (columns of types that no table can hold).
     """
 
     columns: tuple[Column, ...]
@@ -34,6 +36,7 @@ class SourceMeta:
     description: str | None = None
     coordinate_system: CoordinateSystem | None = None
     row_count: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 class TableSource(Protocol):
