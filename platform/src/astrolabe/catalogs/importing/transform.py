@@ -1,0 +1,111 @@
+"""From a source's batches to rows as they are stored, with the cell of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from astrolabe.catalogs.importing.columns import ColumnPlan, PlannedColumn
+from astrolabe.catalogs.importing.files import row_schema
+from astrolabe.catalogs.importing.positions import positions_of, validate, wrap_column
+from astrolabe.catalogs.importing.rejects import RejectsFile
+from astrolabe.core.errors import ImportRefusedError
+from astrolabe.sky.healpix import healpix_29
+from astrolabe.tables.conform import fit
+from astrolabe.tables.model import arrow_type, storage_type
+
+__all__ = ["RowTransform"]
+
+Keys = npt.NDArray[np.int64]
+
+
+class RowTransform:
+    """Turns batches of a source into rows of the table.
+
+    Parameters
+    ----------
+    plan
+        What becomes of each column.
+    wrap
+        Bring right ascensions into [0, 360).
+    rejects
+        Gets the rows without a valid position.
+    """
+
+    def __init__(self, plan: ColumnPlan, *, wrap: bool, rejects: RejectsFile) -> None:
+        self._plan = plan
+        self._wrap = wrap
+        self._rejects = rejects
+        self._next_row = 1
+        self.schema = row_schema([p.column for p in plan.columns])
+
+    def __call__(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, Keys]:
+        """Return the rows that can be stored, with their cells at order 29 (n,).
+
+        The cells of a table without positions are the numbers of the rows, which keeps its order.
+
+        Raises
+        ------
+        ImportRefusedError
+            Raised if a value does not fit its declared type, or a row is rejected in a strict
+            import.
+        """
+        first_row = self._next_row
+        self._next_row += batch.num_rows
+        if self._plan.positions is None or self._plan.position_sources is None:
+            keys = np.arange(first_row, self._next_row, dtype=np.int64)
+            return self._rows(batch.columns, batch.num_rows, {}, first_row), keys
+        columns = list(batch.columns)
+        lon, lat = self._plan.position_sources
+        if self._wrap and self._plan.positions.is_final:
+            columns[lon] = wrap_column(columns[lon])
+        ra_deg, dec_deg = positions_of(
+            self._plan.positions, columns[lon], columns[lat], wrap=self._wrap
+        )
+        codes = validate(ra_deg, dec_deg)
+        if codes is not None:
+            self._rejects.add(batch, codes, first_row)
+            good = codes == 0
+            kept = pa.array(np.flatnonzero(good))
+            columns = [column.take(kept) for column in columns]
+            ra_deg, dec_deg = ra_deg[good], dec_deg[good]
+        keys = healpix_29(ra_deg, dec_deg)
+        computed = {"ra": ra_deg, "dec": dec_deg}
+        return self._rows(columns, len(keys), computed, first_row), keys
+
+    def _rows(
+        self,
+        columns: Sequence[pa.Array],
+        count: int,
+        computed: dict[str, npt.NDArray[np.float64]],
+        first_row: int,
+    ) -> pa.RecordBatch:
+        arrays = []
+        for planned in self._plan.columns:
+            stored = storage_type(planned.column)
+            if planned.computed is not None:
+                arrays.append(pa.array(computed[planned.computed]).cast(stored))
+            elif planned.source is None:
+                arrays.append(pa.nulls(count, stored))
+            else:
+                arrays.append(_stored(planned, columns[planned.source], stored, first_row))
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+
+def _stored(
+    planned: PlannedColumn, array: pa.Array, stored: pa.DataType, first_row: int
+) -> pa.Array:
+    column = planned.column
+    try:
+        # First into the declared type, which is where a value may fail to fit.
+        declared = fit(array, arrow_type(column))
+        return declared if declared.type == stored else fit(declared, stored)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as exc:
+        size = "" if column.arraysize is None else f"[{column.arraysize}]"
+        raise ImportRefusedError(
+            f"A value of column {column.name!r} after row {first_row - 1} does not fit its type "
+            f"{column.datatype}{size}: {str(exc).splitlines()[0]}."
+        ) from exc
