@@ -41,10 +41,20 @@ class FileScan:
     healpix_ranges : (n, 2) or None
         Rows outside these half-open ranges of ``_healpix_29`` cannot match; `None` for all rows.
         The exact condition is in the query and is always applied.
+    groups
+        For each of `paths`, the numbers (from 0) of the only row groups that can match; `None`
+        where the list would be too long to be worth it: then any row group may match.
+    estimated_rows
+        Rows of those row groups, before any condition.
+    estimated_bytes
+        Compressed bytes of the needed columns in those row groups.
     """
 
     paths: tuple[str, ...]
     healpix_ranges: npt.NDArray[np.int64] | None = None
+    groups: tuple[tuple[int, ...], ...] | None = None
+    estimated_rows: int | None = None
+    estimated_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
