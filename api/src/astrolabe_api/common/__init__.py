@@ -1,0 +1,1 @@
+"""What every service shares: context, parameters, errors, middleware, the UWS pattern."""

@@ -1,0 +1,242 @@
+"""Errors are rendered here and nowhere else, each in the form of its service's standard.
+
+A service registers the form of its addresses with :func:`declare_error_form`; addresses without
+one answer RFC 9457 problem details, and so does every service when the client asks for JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Self
+
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+
+from astrolabe.core.errors import (
+    AstrolabeError,
+    BadParameterError,
+    ForbiddenError,
+    InternalError,
+    MethodNotAllowedError,
+    NotFoundError,
+    OverloadError,
+    Position,
+    QueryError,
+    QuotaExceededError,
+    RequestError,
+    StorageFullError,
+    TooLargeError,
+    UnauthenticatedError,
+)
+from astrolabe.tables.model import Info
+from astrolabe_api.common.requests import accepts_json, request_id
+from astrolabe_api.common.votable import VOTABLE_MIME, error_document
+
+__all__ = [
+    "PROBLEM_MIME",
+    "ErrorForm",
+    "Failure",
+    "declare_error_form",
+    "error_response",
+    "failure_response",
+    "install_error_handlers",
+    "prefer_json_errors",
+]
+
+PROBLEM_MIME = "application/problem+json"
+_RETRY_AFTER_SECONDS = 5
+_JSON_WANTED_KEY = "astrolabe.json_errors"
+
+_log = structlog.get_logger(__name__)
+
+_FRAMEWORK_ERRORS: dict[int, type[AstrolabeError]] = {
+    HTTPStatus.UNAUTHORIZED: UnauthenticatedError,
+    HTTPStatus.FORBIDDEN: ForbiddenError,
+    HTTPStatus.NOT_FOUND: NotFoundError,
+    HTTPStatus.METHOD_NOT_ALLOWED: MethodNotAllowedError,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: TooLargeError,
+}
+
+
+class ErrorForm(StrEnum):
+    """How an error is written."""
+
+    PROBLEM = "problem"
+    VOTABLE = "votable"
+    TEXT = "text"
+
+
+@dataclass
+class _Forms:
+    by_prefix: dict[str, ErrorForm] = field(default_factory=dict)
+    docs_url: str = ""
+
+    def of(self, path: str) -> ErrorForm:
+        matching = (p for p in self.by_prefix if path == p or path.startswith(f"{p}/"))
+        longest = max(matching, key=len, default=None)
+        return ErrorForm.PROBLEM if longest is None else self.by_prefix[longest]
+
+
+def declare_error_form(app: FastAPI, prefix: str, form: ErrorForm) -> None:
+    """Say in which form errors below the path `prefix` are written."""
+    _forms(app).by_prefix[prefix] = form
+
+
+def install_error_handlers(app: FastAPI, *, docs_url: str) -> None:
+    """Make `app` render every error by the rules of this module.
+
+    Parameters
+    ----------
+    docs_url
+        Absolute address of the page that explains the error codes; problem details point to it.
+    """
+    _forms(app).docs_url = docs_url
+    app.add_exception_handler(AstrolabeError, _on_error)
+    app.add_exception_handler(HTTPException, _on_error)
+    app.add_exception_handler(RequestValidationError, _on_error)
+
+
+def prefer_json_errors(connection: HTTPConnection) -> None:
+    """Remember that this request's RESPONSEFORMAT is JSON, so that its error is JSON too."""
+    connection.scope[_JSON_WANTED_KEY] = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """An error as it is shown.
+
+    Parameters
+    ----------
+    code, title, status
+        As in `astrolabe.core.errors`.
+    detail
+        The message.
+    position, suggestions
+        Of a wrong query: where in its text, and the nearest names.
+    """
+
+    code: str
+    title: str
+    status: int
+    detail: str
+    position: Position | None = None
+    suggestions: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, error: AstrolabeError) -> Self:
+        """Return how `error` is shown."""
+        query_error = error if isinstance(error, QueryError) else None
+        return cls(
+            code=error.code,
+            title=error.title,
+            status=error.status,
+            detail=str(error),
+            position=None if query_error is None else query_error.position,
+            suggestions=None if query_error is None else query_error.suggestions,
+        )
+
+
+def error_response(connection: HTTPConnection, exc: Exception) -> Response:
+    """Return the answer to a request that ended in `exc`."""
+    error, headers = _as_known(connection, exc)
+    return failure_response(connection, Failure.of(error), headers=headers)
+
+
+def failure_response(
+    connection: HTTPConnection, failure: Failure, *, headers: dict[str, str] | None = None
+) -> Response:
+    """Return `failure` in the form of the service, or as JSON if the client asked for that."""
+    forms = _forms(connection.scope["app"])
+    form = forms.of(connection.scope["path"])
+    if accepts_json(connection) or connection.scope.get(_JSON_WANTED_KEY, False):
+        form = ErrorForm.PROBLEM
+    identifier = request_id(connection.scope)
+    match form:
+        case ErrorForm.VOTABLE:
+            infos = (Info("error_code", failure.code), Info("request_id", identifier))
+            body, media_type = error_document(failure.detail, infos=infos), VOTABLE_MIME
+        case ErrorForm.TEXT:
+            body, media_type = f"{failure.detail}\n", "text/plain; charset=utf-8"
+        case ErrorForm.PROBLEM:
+            body, media_type = _problem(failure, identifier, forms.docs_url), PROBLEM_MIME
+    return Response(
+        body.encode(),
+        status_code=failure.status,
+        headers={"Cache-Control": "no-store", **(headers or {})},
+        media_type=media_type,
+    )
+
+
+async def _on_error(request: Request, exc: Exception) -> Response:
+    return error_response(request, exc)
+
+
+def _as_known(connection: HTTPConnection, exc: Exception) -> tuple[AstrolabeError, dict[str, str]]:
+    """Return the platform's error for any exception, and the headers that belong to it."""
+    headers: dict[str, str] = {}
+    path = connection.scope["path"]
+    if isinstance(exc, AstrolabeError):
+        error: AstrolabeError = exc
+        if isinstance(error, InternalError | StorageFullError):
+            _log.error("request failed", code=error.code, error=str(error), exc_info=exc)
+    elif isinstance(exc, HTTPException):
+        headers.update(exc.headers or {})
+        method = connection.scope.get("method", "GET")
+        if exc.status_code == HTTPStatus.NOT_FOUND:
+            message = f"There is nothing at {path}; /.well-known/astrolabe lists what is here."
+        elif exc.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            allowed = headers.get("Allow") or headers.get("allow") or "other methods"
+            message = f"{path} does not take {method}; it takes {allowed}."
+        else:
+            message = str(exc.detail)
+        error = _FRAMEWORK_ERRORS.get(exc.status_code, RequestError)(message)
+    elif isinstance(exc, RequestValidationError):
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc'][1:])}: {fault['msg']}"
+            for fault in exc.errors()
+        )
+        error = BadParameterError(f"The request's parameters are wrong: {faults}.")
+    else:
+        _log.error("request broke", path=path, exc_info=exc)
+        error = InternalError(
+            "The platform made a mistake. Please report it with the request id "
+            f"{request_id(connection.scope)}."
+        )
+    if isinstance(error, OverloadError | QuotaExceededError):
+        headers.setdefault("Retry-After", str(_RETRY_AFTER_SECONDS))
+    return error, headers
+
+
+def _problem(failure: Failure, identifier: str, docs_url: str) -> str:
+    """Return RFC 9457 problem details."""
+    document: dict[str, object] = {
+        "type": f"{docs_url}#{failure.code}",
+        "title": failure.title,
+        "status": failure.status,
+        "detail": failure.detail,
+        "instance": f"urn:astrolabe:request:{identifier}",
+        "code": failure.code,
+    }
+    if failure.position is not None:
+        document["position"] = {
+            "line": failure.position.line,
+            "column": failure.position.column,
+        }
+    if failure.suggestions is not None:
+        document["suggestions"] = list(failure.suggestions)
+    return json.dumps(document, ensure_ascii=False)
+
+
+def _forms(app: FastAPI) -> _Forms:
+    forms = getattr(app.state, "error_forms", None)
+    if not isinstance(forms, _Forms):
+        forms = _Forms()
+        app.state.error_forms = forms
+    return forms

@@ -1,0 +1,254 @@
+"""Pure ASGI middleware: request id, access log, metrics, headers, CORS, HEAD, body limit.
+
+Nothing here buffers: answers stream through untouched, and a handler still sees the client's
+disconnect.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from http import HTTPStatus
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from astrolabe.core.errors import TooLargeError
+from astrolabe.core.ids import new_request_id
+from astrolabe_api.common.errors import error_response
+from astrolabe_api.common.metrics import observe_request
+from astrolabe_api.common.requests import (
+    HEAD_KEY,
+    REQUEST_ID_KEY,
+    BrokenAnswerError,
+    route_template,
+)
+
+__all__ = ["BodyLimitMiddleware", "CorsMiddleware", "HeadMiddleware", "RequestMiddleware"]
+
+_log = structlog.get_logger(__name__)
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+_HEADER_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~,\- ]{1,1000}\Z")
+_CLIENT_GONE = 499
+_EXPOSED = "Location, WWW-Authenticate, X-VO-Authenticated"
+_METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
+_HTML_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self' data:; script-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+
+
+class RequestMiddleware:
+    """Outermost: gives the request its id, logs and counts it, adds the headers of every answer.
+
+    Parameters
+    ----------
+    app
+        What comes next.
+    software
+        Product token of the Server header (``astrolabe/1.0``).
+    """
+
+    def __init__(self, app: ASGIApp, *, software: str) -> None:
+        self._app = app
+        self._software = software
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on and finish what belongs to every answer."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        given = Headers(scope=scope).get("x-request-id", "")
+        identifier = given if _REQUEST_ID.match(given) else new_request_id()
+        scope[REQUEST_ID_KEY] = identifier
+        status = 0
+        sent_bytes = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status, sent_bytes
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                self._add_headers(MutableHeaders(scope=message), identifier)
+            elif message["type"] == "http.response.body":
+                sent_bytes += len(message.get("body", b""))
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=identifier):
+            try:
+                await self._app(scope, receive, send_with_headers)
+            except BrokenAnswerError as exc:
+                # The server closes the connection of an answer that has no end: the client must
+                # see that what it got is not everything.
+                _log.warning("answer broken off", reason=str(exc))
+            except Exception as exc:
+                if status:
+                    raise
+                await error_response(HTTPConnection(scope), exc)(scope, receive, send_with_headers)
+            finally:
+                seconds = time.perf_counter() - began
+                self._record(scope, status or _CLIENT_GONE, seconds, sent_bytes)
+
+    def _add_headers(self, headers: MutableHeaders, identifier: str) -> None:
+        headers["Server"] = self._software
+        headers["X-Request-Id"] = identifier
+        headers["X-Content-Type-Options"] = "nosniff"
+        if headers.get("content-type", "").startswith(("text/html", "application/xhtml+xml")):
+            headers.setdefault("Content-Security-Policy", _HTML_POLICY)
+            headers.setdefault("Referrer-Policy", "same-origin")
+
+    def _record(self, scope: Scope, status: int, seconds: float, sent_bytes: int) -> None:
+        route = route_template(scope)
+        observe_request(
+            route=route,
+            method=scope["method"],
+            status=status,
+            seconds=seconds,
+            body_bytes=sent_bytes,
+        )
+        client = scope.get("client")
+        _log.info(
+            "request",
+            method=scope["method"],
+            path=scope["path"],
+            route=route,
+            status=status,
+            seconds=round(seconds, 6),
+            bytes=sent_bytes,
+            client=client[0] if client else None,
+        )
+
+
+class CorsMiddleware:
+    """Lets pages of other origins read what is public.
+
+    Everybody gets ``*`` without credentials; only the origins of the settings may send
+    credentials.
+
+    Parameters
+    ----------
+    app
+        What comes next.
+    origins
+        Origins (``https://portal.example.org``) whose pages may send credentials.
+    """
+
+    def __init__(self, app: ASGIApp, *, origins: Sequence[str]) -> None:
+        self._app = app
+        self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer OPTIONS; add the headers to every other answer."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Headers(scope=scope)
+        origin = request.get("origin", "")
+        trusted = origin.lower() in self._origins
+
+        async def send_with_cors(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["Access-Control-Allow-Origin"] = origin if trusted else "*"
+                headers["Access-Control-Expose-Headers"] = _EXPOSED
+                if trusted:
+                    headers["Access-Control-Allow-Credentials"] = "true"
+                if self._origins:
+                    headers.add_vary_header("Origin")
+            await send(message)
+
+        if scope["method"] != "OPTIONS":
+            await self._app(scope, receive, send_with_cors)
+            return
+        answer = MutableHeaders({"Allow": _METHODS})
+        if "access-control-request-method" in request:
+            wanted = request.get("access-control-request-headers", "")
+            answer["Access-Control-Allow-Methods"] = _METHODS
+            answer["Access-Control-Max-Age"] = "86400"
+            if _HEADER_NAMES.match(wanted):
+                # `*` would not cover Authorization: name what the page asked for.
+                answer["Access-Control-Allow-Headers"] = wanted
+        start = {
+            "type": "http.response.start",
+            "status": HTTPStatus.NO_CONTENT.value,
+            "headers": answer.raw,
+        }
+        await send_with_cors(start)
+        await send_with_cors({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class HeadMiddleware:
+    """Answers HEAD wherever GET is answered: the same headers, no body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass HEAD on as GET and leave the body out."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        # The server must keep its own scope: it looks at the method to leave the body out.
+        inner = {**scope, "method": "GET", HEAD_KEY: True}
+
+        async def send_without_body(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        try:
+            await self._app(inner, receive, send_without_body)
+        finally:
+            if "route" in inner:
+                scope["route"] = inner["route"]
+
+
+class BodyLimitMiddleware:
+    """Refuses bodies over the limit: at once if announced, else while they come in.
+
+    Parameters
+    ----------
+    app
+        What comes next.
+    max_bytes
+        Largest body.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse what is too large, pass on all else."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = Headers(scope=scope).get("content-length", "")
+        if announced.isdigit() and int(announced) > self._max_bytes:
+            response = error_response(HTTPConnection(scope), self._error())
+            # The body is never read, so the connection cannot be used again.
+            response.headers["Connection"] = "close"
+            await response(scope, receive, send)
+            return
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            if message["type"] == "http.request":
+                seen += len(message.get("body", b""))
+                if seen > self._max_bytes:
+                    raise self._error()
+            return message
+
+        await self._app(scope, counted, send)
+
+    def _error(self) -> TooLargeError:
+        megabytes = self._max_bytes / 1e6
+        return TooLargeError(
+            f"The request's body is over the limit of {megabytes:g} MB (setting limits.request_mb)."
+        )

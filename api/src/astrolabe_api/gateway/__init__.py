@@ -1,0 +1,1 @@
+"""What belongs to the platform as a whole: health, metrics, discovery, the list of jobs."""

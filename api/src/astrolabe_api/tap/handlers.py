@@ -1,0 +1,103 @@
+"""The addresses of TAP but its jobs."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from astrolabe.core.errors import AstrolabeError
+from astrolabe.core.ids import new_job_id
+from astrolabe_api.common.auth import Caller
+from astrolabe_api.common.documents import Document, document_response
+from astrolabe_api.common.params import read_parameters
+from astrolabe_api.common.rendering import wants_gzip
+from astrolabe_api.common.requests import is_head
+from astrolabe_api.common.state import State
+from astrolabe_api.common.uws import uws_router
+from astrolabe_api.common.vosi import availability_document
+from astrolabe_api.tap.capabilities import TAP_PATH, capabilities_document
+from astrolabe_api.tap.examples import ExamplesCache
+from astrolabe_api.tap.jobs import TapJobs
+from astrolabe_api.tap.requests import read_tap_request
+from astrolabe_api.tap.sync import sync_response
+from astrolabe_api.tap.tableset import TablesetCache, TablesetOptions
+
+__all__ = ["TAP_PATH", "tap_routers"]
+
+
+def tap_routers() -> tuple[APIRouter, ...]:
+    """Return the routers of the whole service, with caches of their own."""
+    tap = _Tap()
+    router = APIRouter(prefix=TAP_PATH, tags=["tap"])
+    for path, methods, handler, summary in (
+        ("/sync", ["GET", "POST"], tap.sync, "Run a query and stream its result"),
+        ("/capabilities", ["GET"], tap.capabilities, "What the service can do (TAPRegExt)"),
+        ("/availability", ["GET"], tap.availability, "Whether the service is up (VOSI)"),
+        ("/tables", ["GET"], tap.tables, "All tables and their columns (VOSI)"),
+        ("/tables/{name:path}", ["GET"], tap.table, "One table and its columns (VOSI)"),
+        ("/examples", ["GET"], tap.examples, "Queries that run on what is installed (DALI)"),
+    ):
+        router.add_api_route(
+            path, handler, methods=methods, summary=summary, response_class=Response
+        )
+    return router, uws_router(TapJobs())
+
+
+class _Tap:
+    """The handlers: parse, one call, shape the answer."""
+
+    def __init__(self) -> None:
+        self._tablesets = TablesetCache()
+        self._examples = ExamplesCache()
+
+    async def sync(self, request: Request, state: State, caller: Caller) -> Response:
+        query_id = new_job_id()
+        forget = partial(state.uploads.delete, query_id)
+        try:
+            given = await read_parameters(
+                request,
+                limits=state.form_limits,
+                new_file=partial(state.uploads.prepare, query_id),
+            )
+            return sync_response(
+                state,
+                caller,
+                read_tap_request(given),
+                compress=wants_gzip(request),
+                headers_only=is_head(request.scope),
+                on_end=forget if given.files else lambda: None,
+            )
+        except BaseException:
+            forget()
+            raise
+
+    async def capabilities(self, request: Request, state: State) -> Response:
+        document = capabilities_document(state.settings, modified=state.started)
+        return document_response(request, document)
+
+    async def availability(self, request: Request, state: State) -> Response:
+        note = None
+        try:
+            await run_in_threadpool(state.context.catalog.view)
+        except AstrolabeError as exc:
+            note = str(exc)
+        document = availability_document(available=note is None, since=state.started, note=note)
+        return document_response(request, Document(document))
+
+    async def tables(self, request: Request, state: State) -> Response:
+        options = TablesetOptions.of(await read_parameters(request, limits=state.form_limits))
+        document = await run_in_threadpool(self._tablesets.tableset, state.context, options)
+        return document_response(request, document)
+
+    async def table(self, request: Request, name: str, state: State) -> Response:
+        options = TablesetOptions.of(await read_parameters(request, limits=state.form_limits))
+        document = await run_in_threadpool(self._tablesets.table, state.context, name, options)
+        return document_response(request, document)
+
+    async def examples(self, request: Request, state: State) -> Response:
+        return document_response(
+            request, await run_in_threadpool(self._examples.page, state.context)
+        )
