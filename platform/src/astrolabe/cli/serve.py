@@ -44,9 +44,7 @@ def serve(*, settings: Settings, fd: int | None, supervised: bool) -> None:
 
     from astrolabe.core.logging import configure_logging  # noqa: PLC0415 - keeps --help fast
 
-    configure_logging(
-        level=settings.server.log_level, form=settings.server.log_format, role="gateway"
-    )
+    configure_logging(settings.server.log_level, settings.server.log_format)
     listener = (
         socket.socket(fileno=fd)
         if fd is not None
@@ -62,6 +60,7 @@ def serve(*, settings: Settings, fd: int | None, supervised: bool) -> None:
             http="httptools",
             lifespan="on",
             log_config=None,
+            log_level="warning",  # its starts and ends are in the supervisor's log
             access_log=False,
             server_header=False,
             proxy_headers=False,

@@ -61,6 +61,7 @@ def up(*, settings: Settings, demo: bool, notebooks: bool) -> None:
     gets a simulated survey to try queries on. Control-C or SIGTERM ends everything.
     """
     del notebooks  # accepted from the first version on; there is no hub yet
+    os.umask(0o077)  # for the children too: what they write is their owner's
     settings.paths.make()
     lock = HomeLock(settings.paths.run)
     try:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from typing import TYPE_CHECKING
 
 import click
 
 from astrolabe.cli.options import settings_options
 from astrolabe.cli.parent import end_with_parent
+from astrolabe.core.errors import InternalError
 
 if TYPE_CHECKING:
     from astrolabe.config import Settings
@@ -29,8 +32,13 @@ def worker(*, settings: Settings, supervised: bool) -> None:
     from astrolabe.core.logging import configure_logging  # noqa: PLC0415 - keeps --help fast
     from astrolabe.factory import ProcessContext  # noqa: PLC0415 - keeps --help fast
 
-    configure_logging(
-        level=settings.server.log_level, form=settings.server.log_format, role="worker"
-    )
-    with ProcessContext.open(settings) as context:
-        context.worker().run()
+    configure_logging(settings.server.log_level, settings.server.log_format)
+    stopping: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda got, _frame: stopping.append(got))
+    with ProcessContext.open(settings) as context, context.worker() as running:
+        while not stopping:
+            if not running.is_alive:
+                raise InternalError("a thread of the worker has ended")
+            # Not an Event: setting one in a signal's handler may lock up its waiter.
+            time.sleep(0.1)
