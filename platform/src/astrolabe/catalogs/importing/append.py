@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -67,7 +66,7 @@ class Existing:
                 keys = self._run(leaf).keys
                 lo, hi = np.searchsorted(keys, np.array([starts[i], stops[i]]))
                 total[i] = hi - lo
-        return total
+        return np.asarray(total, dtype=np.int64)
 
     def runs(self, start: int, stop: int) -> list[Run]:
         """Return the files that overlap a range of cells at order 29, as sorted runs."""
@@ -127,9 +126,7 @@ class _ParquetRun:
         footer = self._file.metadata
         rows = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
         self._first_row = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)])
-        self._columns: Sequence[str] = [
-            name for name in self._file.schema_arrow.names if name != HEALPIX_COLUMN
-        ]
+        self._columns = [name for name in self._file.schema_arrow.names if name != HEALPIX_COLUMN]
         keys = self._file.read(columns=[HEALPIX_COLUMN], use_threads=False)
         self._keys: Cells = keys.column(0).to_numpy()
 

@@ -358,10 +358,10 @@ def _table_meta(
     system = None
     if positions is not None:
         ra, dec = names.get("ra", positions.lon), names.get("dec", positions.lat)
-        declared = source.coordinate_system
+        declared = source.coordinate_system or CoordinateSystem()
         system = CoordinateSystem(
-            epoch=options.epoch if options.epoch is not None else declared and declared.epoch,
-            ref_position=None if declared is None else declared.ref_position,
+            epoch=declared.epoch if options.epoch is None else options.epoch,
+            ref_position=declared.ref_position,
         )
     base = described or TableMeta(schema=options.schema, name=options.table, columns=())
     columns = tuple(p.column for p in planned)

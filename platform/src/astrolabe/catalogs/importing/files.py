@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -174,12 +174,13 @@ class PartitionFile:
         self._settings = settings
         self._footers: list[pq.FileMetaData] = []
         self._target.parent.mkdir(parents=True, exist_ok=True)
+        dictionary: Any = list(settings.dictionary_columns) or False
         self._writer = pq.ParquetWriter(
             self._target,
             schema,
             compression="zstd",
             compression_level=settings.compression_level,
-            use_dictionary=list(settings.dictionary_columns) or False,
+            use_dictionary=dictionary,
             write_statistics=True,
             sorting_columns=[pq.SortingColumn(0)] if positioned else None,
             metadata_collector=self._footers,
@@ -202,7 +203,7 @@ class PartitionFile:
 
         All pieces but the last should be multiples of the row group.
         """
-        columns: list[pa.ChunkedArray | pa.Array] = list(rows.columns)
+        columns: list[pa.ChunkedArray[Any] | pa.Array[Any]] = list(rows.columns)
         if keys is not None:
             columns.insert(0, pa.array(keys))
         table = pa.Table.from_arrays(columns, schema=self._schema)
@@ -311,9 +312,10 @@ def _group_start(group: pq.RowGroupMetaData) -> int:
 def _limits(column: pq.ColumnChunkMetaData) -> tuple[int | None, int | None]:
     """Return the smallest and largest value of an integer column chunk, if they are known."""
     statistics = column.statistics
-    if statistics is None or not statistics.has_min_max or not isinstance(statistics.min, int):
+    if statistics is None or not statistics.has_min_max:
         return None, None
-    return int(statistics.min), int(statistics.max)
+    low, high = statistics.min, statistics.max
+    return (low, high) if isinstance(low, int) and isinstance(high, int) else (None, None)
 
 
 def _int64(values: Iterable[int | None]) -> npt.NDArray[np.int64]:

@@ -161,10 +161,10 @@ def write_catalog(
     rows = "".join(f"{file.order},{file.pixel}\n" for file in ordered)
     (catalog / "partition_info.csv").write_text("Norder,Npix\n" + rows, "ascii")
     # LSDB takes the schema from here; one without the Arrow part would lose lists' field names.
-    pq.write_metadata(schema, dataset / "_common_metadata")
+    pq.write_metadata(schema, str(dataset / "_common_metadata"))
     if ordered:
         pq.write_metadata(
-            schema, dataset / "_metadata", metadata_collector=[file.footer for file in ordered]
+            schema, str(dataset / "_metadata"), metadata_collector=[file.footer for file in ordered]
         )
     if skymap is not None:
         skymap.write(catalog)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from astrolabe.catalogs.importing.files import (
 from astrolabe.catalogs.importing.partitions import Partitions
 from astrolabe.catalogs.importing.positions import as_float
 from astrolabe.catalogs.importing.runs import RunBuilder, gather
+from astrolabe.core.errors import InternalError
 from astrolabe.sky.healpix import healpix_29
 from astrolabe.sky.vectors import unit_vectors
 from astrolabe.tables.model import HEALPIX_COLUMN
@@ -128,7 +129,7 @@ class MarginCatalog:
         row, target = row[near], target[near]
         if not len(row):
             return
-        columns = [_one_chunk(column) for column in rows.take(pa.array(row)).columns]
+        columns = [_one_chunk(column) for column in rows.take(row).columns]
         arrays = [pa.array(keys[row]), *columns]
         self._builder.add(pa.RecordBatch.from_arrays(arrays, schema=self._schema), target)
 
@@ -162,7 +163,7 @@ class MarginCatalog:
             found = gather(runs, int(target), int(target) + 1)
             table = found.piece(0, len(found))
             cells = table.column(HEALPIX_COLUMN).to_numpy()
-            table = table.take(pa.array(np.argsort(cells, kind="stable")))
+            table = table.take(np.argsort(cells, kind="stable"))
             order = int(self._partitions.order[target])
             pixel = int(self._partitions.pixel[target])
             file = PartitionFile(
@@ -219,12 +220,12 @@ class MarginCatalog:
     def _within(self, rows: pa.Table, row: Indices, target: Indices) -> npt.NDArray[np.bool_]:
         """Tell which rows lie within the margin of a partition, for each pair."""
         chosen, of_pair = np.unique(row, return_inverse=True)
-        here = rows.take(pa.array(chosen))
+        here = rows.take(chosen)
         ra = np.radians(as_float(_one_chunk(here.column(self._ra))))
         dec = np.radians(as_float(_one_chunk(here.column(self._dec))))
         cells = _circle_cells(ra, dec, self._radius_rad * _CIRCLE_FACTOR)[of_pair]
         inside = (cells >= self._starts[target][:, None]) & (cells < self._stops[target][:, None])
-        near: npt.NDArray[np.bool_] = inside.any(axis=1)
+        near = np.asarray(inside.any(axis=1), dtype=np.bool_)
         # A corner can reach between two points of the circle.
         vectors = unit_vectors(np.degrees(ra), np.degrees(dec))
         rest = np.flatnonzero(~near)
@@ -256,8 +257,11 @@ def _order_at_least(width_deg: float) -> int:
     return min(29, max(0, order))
 
 
-def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
+def _one_chunk(column: pa.ChunkedArray[Any]) -> pa.Array[Any]:
+    whole = column.combine_chunks()
+    if isinstance(whole, pa.ChunkedArray):  # only text of more than 2 GB cannot be joined
+        raise InternalError("A piece of a partition is too large.")
+    return whole
 
 
 def _circle_cells(ra_rad: Floats, dec_rad: Floats, radius_rad: float) -> Indices:

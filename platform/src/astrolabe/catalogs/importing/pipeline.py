@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from typing import cast
 
 import pyarrow as pa
 
@@ -34,7 +33,7 @@ from astrolabe.catalogs.publishing import StagedVersion, TablePublisher, WriteLe
 from astrolabe.core.errors import BadParameterError, ImportRefusedError
 from astrolabe.core.machine import processors
 from astrolabe.core.storage import full_disk_is_storage_full
-from astrolabe.tables.model import SchemaMeta, TableMeta
+from astrolabe.tables.model import TableMeta
 from astrolabe.tables.source import TableSource
 
 __all__ = ["run_import"]
@@ -192,7 +191,7 @@ class _Import:
         return writer.write_partitions(runs, sizes)
 
     def _warnings(self, sizes: RunSizes, rejects: RejectsFile) -> tuple[str, ...]:
-        warnings = list(self._plan.warnings)
+        warnings = [*self._source.meta.notes, *self._plan.warnings]
         if sizes.rows == 0:
             warnings.append("The source has no rows; the table is empty.")
         if rejects.count:
@@ -273,7 +272,7 @@ def _described(options: ImportOptions) -> TableMeta | None:
         return None
     from astrolabe.catalogs.felis import read_felis  # noqa: PLC0415 - Felis is slow to import
 
-    schema = cast("SchemaMeta", read_felis(options.felis))
+    schema = read_felis(options.felis)
     for fold in (str, str.lower):
         for table in schema.tables:
             if fold(table.name) == fold(options.table):

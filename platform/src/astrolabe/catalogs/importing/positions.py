@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from astropy import units
 from astropy.coordinates import SkyCoord
 
@@ -204,7 +203,7 @@ def find_positions(
 
 
 def positions_of(
-    positions: PositionColumns, lon: pa.Array, lat: pa.Array, *, wrap: bool = False
+    positions: PositionColumns, lon: pa.Array[Any], lat: pa.Array[Any], *, wrap: bool = False
 ) -> tuple[Degrees, Degrees]:
     """Return ICRS right ascension and declination in degrees, each (n,).
 
@@ -265,26 +264,23 @@ def wrapped(ra_deg: Degrees) -> Degrees:
     return result
 
 
-def wrap_column(array: pa.Array) -> pa.Array:
+def wrap_column(array: pa.Array[Any]) -> pa.Array[Any]:
     """Bring the right ascensions of a column in degrees into [0, 360), in the column's own type."""
     values = as_float(array)
     outside = np.isfinite(values) & ((values < 0.0) | (values >= 360.0))
     if not outside.any():
         return array
-    result = pa.array(wrapped(values), mask=array.is_null().to_numpy(zero_copy_only=False))
-    result = result.cast(array.type, safe=False)
+    result = wrapped(values)
     if pa.types.is_float32(array.type):
         # What is just below 360 may round to it in single precision.
-        full = pc.greater_equal(result, pa.scalar(360.0, pa.float32()))
-        result = pc.if_else(full, pa.scalar(0.0, pa.float32()), result)
-    return result
+        result[result.astype(np.float32) >= 360.0] = 0.0
+    missing = array.is_null().to_numpy(zero_copy_only=False)
+    return pa.array(result, mask=missing).cast(array.type, safe=False)
 
 
-def as_float(array: pa.Array) -> Degrees:
+def as_float(array: pa.Array[Any]) -> Degrees:
     """Return a column of numbers as a fresh float64 array (n,); nulls are NaN."""
     numbers = array if pa.types.is_float64(array.type) else array.cast(pa.float64())
-    if numbers.null_count:
-        numbers = pc.fill_null(numbers, float("nan"))
     return np.array(numbers.to_numpy(zero_copy_only=False), dtype=np.float64)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -95,12 +95,12 @@ class RejectsFile:
                 f"Row {first_row + int(chosen[0])} cannot be stored, and --strict allows no "
                 f"rejected rows: {self.explain()} up to row {first_row + batch.num_rows - 1}."
             )
-        rows = batch.take(pa.array(chosen))
+        rows = batch.take(chosen)
         reasons = pa.array([rejection.reason for rejection in REJECTIONS])
         table = pa.table(
             [
                 pa.array(chosen + first_row),
-                reasons.take(pa.array(codes[chosen].astype(np.int64) - 1)),
+                reasons.take(codes[chosen].astype(np.int64) - 1),
                 *rows.columns,
             ],
             names=["reject_row", "reject_reason", *rows.schema.names],
@@ -129,7 +129,7 @@ class RejectsFile:
         self._writer.write_table(table)
 
 
-def _flat(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
+def _flat(column: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any] | pa.Array[Any]:
     """Write arrays as text, since CSV has none."""
     if not pa.types.is_nested(column.type):
         return column

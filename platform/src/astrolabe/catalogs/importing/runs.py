@@ -262,9 +262,8 @@ def _bounds(keys: Keys, start: int, stop: int) -> tuple[int, int]:
 
 def _reordered(table: pa.Table, order: npt.NDArray[np.intp]) -> pa.Table:
     """Return the rows of `table` in another order, column by column to bound the extra memory."""
-    indices = pa.array(order)
     columns = []
     for column in table.columns:
         chunk = column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
-        columns.append(chunk.take(indices))
+        columns.append(chunk.take(order))
     return pa.Table.from_arrays(columns, schema=table.schema)

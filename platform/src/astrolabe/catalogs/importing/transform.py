@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -69,7 +70,7 @@ class RowTransform:
         if codes is not None:
             self._rejects.add(batch, codes, first_row)
             good = codes == 0
-            kept = pa.array(np.flatnonzero(good))
+            kept = np.flatnonzero(good)
             columns = [column.take(kept) for column in columns]
             ra_deg, dec_deg = ra_deg[good], dec_deg[good]
         keys = healpix_29(ra_deg, dec_deg)
@@ -78,7 +79,7 @@ class RowTransform:
 
     def _rows(
         self,
-        columns: Sequence[pa.Array],
+        columns: Sequence[pa.Array[Any]],
         count: int,
         computed: dict[str, npt.NDArray[np.float64]],
         first_row: int,
@@ -89,15 +90,15 @@ class RowTransform:
             if planned.computed is not None:
                 arrays.append(pa.array(computed[planned.computed]).cast(stored))
             elif planned.source is None:
-                arrays.append(pa.nulls(count, stored))
+                arrays.append(pa.array([None] * count, stored))
             else:
                 arrays.append(_stored(planned, columns[planned.source], stored, first_row))
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 
 def _stored(
-    planned: PlannedColumn, array: pa.Array, stored: pa.DataType, first_row: int
-) -> pa.Array:
+    planned: PlannedColumn, array: pa.Array[Any], stored: pa.DataType, first_row: int
+) -> pa.Array[Any]:
     column = planned.column
     try:
         # First into the declared type, which is where a value may fail to fit.

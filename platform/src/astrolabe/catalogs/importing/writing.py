@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -105,13 +105,17 @@ class PartitionWriter:
 
         # The largest first, so that the threads end at about the same time.
         sequence = wanted[np.argsort(-partitions.rows[wanted], kind="stable")]
-        with ThreadPoolExecutor(self.threads, thread_name_prefix="write-partition") as pool:
-            futures = [pool.submit(write_one, int(index)) for index in sequence]
+        futures: list[Future[WrittenFile | None]] = []
+        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="write-partition")
+        try:
+            futures += [pool.submit(write_one, int(index)) for index in sequence]
             wait(futures, return_when=FIRST_EXCEPTION)
-            if any(f.done() and f.exception() for f in futures):
+        finally:
+            # After an error, or an interruption of this thread, the others must end soon.
+            if not all(future.done() and future.exception() is None for future in futures):
                 stop.set()
-                pool.shutdown(cancel_futures=True)
-            done = [f.result() for f in futures if not f.cancelled()]
+            pool.shutdown(cancel_futures=True)
+        done = [future.result() for future in futures if not future.cancelled()]
         return [file for file in done if file is not None]
 
     def _write_pieces(
