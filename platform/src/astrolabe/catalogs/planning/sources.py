@@ -1,0 +1,150 @@
+"""From a whole query to the restriction of each table in it.
+
+Which conditions may be asked of a table before it is joined:
+
+* WHERE: of every table in its FROM, on either side of any join.  A row that cannot fulfil it would
+  be dropped at the end, and so would the row of nulls that stands in for it.
+* ON of an inner join: of the tables on both sides.
+* ON of a left (right) join: of the tables on the right (left) side only; rows of the other side
+  stay whether they match or not.
+* ON of a full join: of none.
+* What is asked of a subquery's columns is asked of the tables behind them, unless TOP, OFFSET or a
+  GROUP BY of other columns stands between: there, fewer rows would mean other rows.
+
+A condition of a subquery that names a table outside of it says nothing of that table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+
+from astrolabe.adql.tree import (
+    Aggregate,
+    CheckedQuery,
+    Expr,
+    Join,
+    Node,
+    Relation,
+    Select,
+    SubquerySource,
+    TableSource,
+    walk,
+)
+from astrolabe.catalogs.planning.conditions import Conditions
+from astrolabe.catalogs.planning.geometry import Geometry
+from astrolabe.catalogs.planning.restrictions import NOTHING, Bounds, Restriction
+
+__all__ = ["restrictions"]
+
+
+def restrictions(checked: CheckedQuery) -> dict[str, Restriction]:
+    """Return what is known of the rows that a query can use.
+
+    Parameters
+    ----------
+    checked
+        The query.
+
+    Returns
+    -------
+    dict
+        By `TableSource` key; tables of which nothing is known are not in it.
+    """
+    tables = {source.key: source for source in checked.tables}
+    derived = {
+        node.key: _columns_behind(node.query)
+        for node in walk(checked.root)
+        if isinstance(node, SubquerySource)
+    }
+    collector = _Collector(Conditions(tables, Geometry(tables, derived)))
+    for node in walk(checked.root):
+        if isinstance(node, Select):
+            collector.take_select(node)
+    return collector.found
+
+
+class _Collector:
+    """Gathers the restrictions of all tables."""
+
+    def __init__(self, conditions: Conditions) -> None:
+        self.found: dict[str, Restriction] = {}
+        self._conditions = conditions
+
+    def take_select(self, select: Select) -> None:
+        """Take what WHERE, TOP and the joins of one SELECT say (not of those inside it)."""
+        if select.source is None:
+            return
+        if select.top == 0:
+            self._take(Bounds(possible=False), select.source)
+        self._take_condition(select.where, select.source)
+        for node in _relations(select.source):
+            if isinstance(node, Join):
+                if node.how == "inner":
+                    self._take_condition(node.condition, node.left, node.right)
+                elif node.how == "left":
+                    self._take_condition(node.condition, node.right)
+                elif node.how == "right":
+                    self._take_condition(node.condition, node.left)
+
+    def _take_condition(self, condition: Expr | None, *sides: Relation) -> None:
+        if condition is not None:
+            self._take(self._conditions.bounds(condition), *sides)
+
+    def _take(self, bounds: Bounds, *sides: Relation) -> None:
+        for key in _keys_inside(*sides):
+            restriction = bounds.tables.get(key) if bounds.possible else NOTHING
+            if restriction is not None:
+                known = self.found.get(key)
+                self.found[key] = restriction if known is None else known.met_with(restriction)
+
+
+def _relations(source: Relation) -> Iterator[Relation]:
+    """Yield a FROM clause and the relations joined in it, without looking into subqueries."""
+    yield source
+    if isinstance(source, Join):
+        yield from _relations(source.left)
+        yield from _relations(source.right)
+
+
+def _keys_inside(*sources: Relation) -> Iterator[str]:
+    """Yield the keys of the tables whose rows make up the relations, through subqueries in FROM."""
+    for source in sources:
+        for node in _relations(source):
+            if isinstance(node, TableSource):
+                yield node.key
+            elif isinstance(node, SubquerySource) and node.query.source is not None:
+                yield from _keys_inside(node.query.source)
+
+
+def _columns_behind(select: Select) -> Mapping[str, Expr]:
+    """Return the expressions of a subquery's columns that a condition may be passed to."""
+    if select.top is not None or select.offset:
+        return {}
+    found: dict[str, Expr] = {}
+    twice: set[str] = set()
+    for item in select.items:
+        name = item.column.name
+        if name in found:
+            twice.add(name)
+        found[name] = item.expr
+    grouped = bool(select.group_by) or any(_aggregates(item.expr) for item in select.items)
+    return {
+        name: expr
+        for name, expr in found.items()
+        if name not in twice and (not grouped or expr in select.group_by)
+    }
+
+
+def _aggregates(node: Node) -> bool:
+    """Tell whether an expression holds an aggregate of its own query."""
+    if isinstance(node, Aggregate):
+        return True
+    if isinstance(node, Select):
+        return False
+    for item in fields(node):
+        value = getattr(node, item.name)
+        parts = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(part, Node) and _aggregates(part) for part in parts):
+            return True
+    return False
