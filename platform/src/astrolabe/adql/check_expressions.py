@@ -1,0 +1,498 @@
+"""Checks values and conditions: names, types, arguments; builds their typed trees."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+
+from sqlglot import exp
+
+from astrolabe.adql import check_geometry, hints
+from astrolabe.adql.check_context import CheckContext, identifier_of
+from astrolabe.adql.functions import (
+    AGGREGATES,
+    GEOMETRY_FUNCTIONS,
+    SCALAR_FUNCTIONS,
+    Result,
+    Scalar,
+)
+from astrolabe.adql.kinds import (
+    GEOMETRIES,
+    INTEGERS,
+    NUMBERS,
+    arithmetic_kind,
+    describe,
+)
+from astrolabe.adql.names import nearest
+from astrolabe.adql.scope import Scope
+from astrolabe.adql.tree import (
+    Aggregate,
+    And,
+    Between,
+    Binary,
+    Call,
+    ColumnRef,
+    Comparison,
+    Exists,
+    Expr,
+    GeometryColumn,
+    InList,
+    InSubquery,
+    IsNull,
+    Kind,
+    Like,
+    Literal,
+    Negate,
+    Not,
+    Or,
+    Select,
+)
+from astrolabe.core.errors import AdqlSyntaxError, UnknownFunctionError
+
+__all__ = ["ExpressionChecker", "QueryChecker"]
+
+QueryChecker = Callable[[exp.Select, Scope, bool], Select]
+"""Checks a subquery; the flag says that only the existence of rows matters."""
+
+_ARITHMETIC: dict[type[exp.Expr], str] = {
+    exp.Add: "+",
+    exp.Sub: "-",
+    exp.Mul: "*",
+    exp.Div: "/",
+    exp.DPipe: "||",
+}
+_COMPARISONS: dict[type[exp.Expr], str] = {
+    exp.EQ: "=",
+    exp.NEQ: "<>",
+    exp.LT: "<",
+    exp.LTE: "<=",
+    exp.GT: ">",
+    exp.GTE: ">=",
+}
+_BOOLEANS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+_TIMESTAMP = re.compile(
+    r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?)?Z?\Z", re.ASCII
+)
+
+
+class ExpressionChecker:
+    """Checks the expressions of one SELECT.
+
+    Parameters
+    ----------
+    context
+        Of the whole query.
+    scope
+        What names mean here.
+    check_query
+        Checks a subquery in this scope.
+    """
+
+    def __init__(self, context: CheckContext, scope: Scope, check_query: QueryChecker) -> None:
+        self._context = context
+        self._scope = scope
+        self._check_query = check_query
+        self._aggregates_allowed = ""
+        self._values: dict[type[exp.Expr], Callable[[exp.Expr], Expr]] = {
+            exp.Column: self._column,
+            exp.Literal: self._literal,
+            exp.Null: self._null,
+            exp.Neg: self._negate,
+            exp.Paren: self._plus,
+            exp.Anonymous: self._call,
+            **dict.fromkeys(_ARITHMETIC, self._binary),
+        }
+        self._conditions: dict[type[exp.Expr], Callable[[exp.Expr], Expr]] = {
+            exp.And: self._connected,
+            exp.Or: self._connected,
+            exp.Not: self._not,
+            exp.Between: self._between,
+            exp.In: self._in,
+            exp.Exists: self._exists,
+            exp.Like: self._like,
+            exp.ILike: self._like,
+            exp.Is: self._is_null,
+            **dict.fromkeys(_COMPARISONS, self._comparison),
+        }
+
+    # --- entry -----------------------------------------------------------------------------------
+
+    def value(self, node: exp.Expr, *, aggregates: str = "") -> Expr:
+        """Check a value; `aggregates` says why aggregate functions may not stand here."""
+        before, self._aggregates_allowed = self._aggregates_allowed, aggregates
+        try:
+            return self._value(node)
+        finally:
+            self._aggregates_allowed = before
+
+    def condition(self, node: exp.Expr, *, aggregates: str = "") -> Expr:
+        """Check a search condition."""
+        before, self._aggregates_allowed = self._aggregates_allowed, aggregates
+        try:
+            return self._condition(node)
+        finally:
+            self._aggregates_allowed = before
+
+    def _value(self, node: exp.Expr) -> Expr:
+        check = self._values.get(type(node))
+        if check is None:
+            self._context.unsupported(f"{type(node).__name__} is not a value in ADQL", node)
+        self._context.climb(1, node)
+        try:
+            return check(node)
+        finally:
+            self._context.height -= 1
+
+    def _condition(self, node: exp.Expr) -> Expr:
+        check = self._conditions.get(type(node))
+        if check is None:
+            self._context.unsupported(f"{type(node).__name__} is not a condition in ADQL", node)
+        self._context.climb(1, node)
+        try:
+            return check(node)
+        finally:
+            self._context.height -= 1
+
+    # --- values ----------------------------------------------------------------------------------
+
+    def _column(self, node: exp.Expr) -> Expr:
+        self._context.only_args(node, "this", "table", "db", "catalog")
+        qualifiers = tuple(
+            identifier_of(node.args[part])
+            for part in ("table", "db", "catalog")
+            if node.args.get(part)
+        )
+        found = self._scope.resolve(
+            identifier_of(node.this), qualifiers, self._context.where(node)
+        )
+        self.note_uses(found)
+        return found
+
+    def note_uses(self, expr: Expr) -> None:
+        """Note that the query reads the columns in `expr`."""
+        if isinstance(expr, ColumnRef):
+            self._context.note_use(expr)
+        elif isinstance(expr, GeometryColumn):
+            self._context.note_use(expr.reference)
+        elif isinstance(expr, Call):
+            for argument in expr.args:
+                self.note_uses(argument)
+
+    def _literal(self, node: exp.Expr) -> Expr:
+        self._context.only_args(node, "this", "is_string")
+        text = str(node.this)
+        if node.args.get("is_string"):
+            return Literal(Kind.STRING, text)
+        if text.isdigit():
+            number = int(text)
+            if number < 2**31:
+                return Literal(Kind.INTEGER, number)
+            if number < 2**63:
+                return Literal(Kind.BIGINT, number)
+        value = float(text)
+        if value in (float("inf"), float("-inf")):
+            self._context.type_error(f"The number {text} is too large", node)
+        return Literal(Kind.DOUBLE, value)
+
+    def _null(self, node: exp.Expr) -> Expr:
+        self._context.only_args(node)
+        return Literal(Kind.NULL, None)
+
+    def _negate(self, node: exp.Expr) -> Expr:
+        self._context.only_args(node, "this")
+        operand = self._number(node.this, "A sign stands before")
+        if isinstance(operand, Literal) and isinstance(operand.value, int | float):
+            return Literal(operand.kind, -operand.value)
+        kind = Kind.INTEGER if operand.kind == Kind.SMALLINT else operand.kind
+        return Negate(kind, operand)
+
+    def _plus(self, node: exp.Expr) -> Expr:
+        """A plus sign; the parser keeps it as parentheses."""
+        self._context.only_args(node, "this")
+        return self._number(node.this, "A sign stands before")
+
+    def _number(self, node: exp.Expr, need: str) -> Expr:
+        value = self._value(node)
+        if value.kind not in NUMBERS and value.kind != Kind.NULL:
+            self._context.type_error(f"{need} a number, not {describe(value.kind)}", node)
+        return value
+
+    def _binary(self, node: exp.Expr) -> Expr:
+        """Check a chain of operators; the left spine by a loop, chains may be long."""
+        spine: list[exp.Expr] = []
+        current = node
+        while type(current) in _ARITHMETIC:
+            self._context.only_args(current, "this", "expression")
+            spine.append(current)
+            current = current.this
+        self._context.climb(len(spine), node)
+        left, left_node = self._value(current), current
+        for step in reversed(spine):
+            right = self._value(step.expression)
+            left = self._operation(_ARITHMETIC[type(step)], left, right, left_node, step.expression)
+            left_node = step
+        self._context.height -= len(spine)
+        return left
+
+    def _operation(
+        self, operator: str, left: Expr, right: Expr, left_node: exp.Expr, right_node: exp.Expr
+    ) -> Expr:
+        wanted = frozenset([Kind.STRING]) if operator == "||" else NUMBERS
+        for operand, node in ((left, left_node), (right, right_node)):
+            if operand.kind not in wanted and operand.kind != Kind.NULL:
+                need = "a string" if operator == "||" else "a number"
+                self._context.type_error(
+                    f"The operator {operator} needs {need}, not {describe(operand.kind)}", node
+                )
+        kind = Kind.STRING if operator == "||" else arithmetic_kind(left.kind, right.kind)
+        return Binary(kind, operator, left, right)  # type: ignore[arg-type]  # one of five by table
+
+    def _call(self, node: exp.Expr) -> Expr:
+        self._context.only_args(node, "this", "expressions")
+        name = str(node.this)
+        if name in AGGREGATES:
+            return self._aggregate(node, name)
+        if name in GEOMETRY_FUNCTIONS:
+            return check_geometry.check_call(self._context, name, node, self._value)
+        scalar = SCALAR_FUNCTIONS.get(name)
+        if scalar is None:
+            raise self._unknown_function(node, name)
+        return self._scalar(node, name, scalar)
+
+    def _unknown_function(self, node: exp.Expr, name: str) -> UnknownFunctionError:
+        known = [*SCALAR_FUNCTIONS, *AGGREGATES, *GEOMETRY_FUNCTIONS]
+        other = hints.FUNCTIONS.get(name)
+        near = (other,) if other else nearest(name, known)
+        return UnknownFunctionError(
+            f"There is no function {name}", position=self._context.where(node), suggestions=near
+        )
+
+    def _scalar(self, node: exp.Expr, name: str, scalar: Scalar) -> Expr:
+        nodes = node.expressions
+        if len(nodes) < scalar.least or (scalar.most is not None and len(nodes) > scalar.most):
+            most = "or more" if scalar.most is None else f"to {scalar.most}"
+            count = f"{scalar.least}" if scalar.least == scalar.most else f"{scalar.least} {most}"
+            raise AdqlSyntaxError(
+                f"{name} takes {count} argument{'' if count == '1' else 's'}, not {len(nodes)}",
+                position=self._context.where(node),
+            )
+        arguments = tuple(self._value(argument) for argument in nodes)
+        if scalar.result == Result.COMMON:
+            return Call(self._common_kind(name, arguments, nodes), name, arguments)
+        for index, (argument, argument_node) in enumerate(zip(arguments, nodes, strict=True)):
+            self._check_argument(name, scalar, index, argument, argument_node)
+        if scalar.result == Result.STRING:
+            return Call(Kind.STRING, name, arguments)
+        kind = Kind.DOUBLE
+        if scalar.result == Result.SAME and arguments[0].kind != Kind.NULL:
+            kind = arithmetic_kind(arguments[0].kind, arguments[0].kind)
+        return Call(kind, name, arguments)
+
+    def _check_argument(
+        self, name: str, scalar: Scalar, index: int, argument: Expr, node: exp.Expr
+    ) -> None:
+        kind = argument.kind
+        if kind == Kind.NULL:
+            return
+        if index in scalar.integers:
+            if kind not in INTEGERS:
+                self._context.type_error(f"{name} needs a whole number here", node)
+        elif scalar.argument == Kind.STRING:
+            if kind != Kind.STRING:
+                self._context.type_error(f"{name} needs a string, not {describe(kind)}", node)
+        elif kind not in NUMBERS:
+            self._context.type_error(f"{name} needs a number, not {describe(kind)}", node)
+
+    def _common_kind(
+        self, name: str, arguments: tuple[Expr, ...], nodes: list[exp.Expr]
+    ) -> Kind:
+        kind = Kind.NULL
+        for argument, node in zip(arguments, nodes, strict=True):
+            if argument.kind in GEOMETRIES or argument.kind == Kind.ARRAY:
+                self._context.type_error(f"{name} takes no {argument.kind} values", node)
+            if kind == Kind.NULL or argument.kind == kind:
+                kind = argument.kind
+            elif kind in NUMBERS and argument.kind in NUMBERS:
+                kind = arithmetic_kind(kind, argument.kind)
+            elif argument.kind != Kind.NULL:
+                self._context.type_error(
+                    f"{name} needs values of one type, not {describe(kind)} and"
+                    f" {describe(argument.kind)}",
+                    node,
+                )
+        return kind
+
+    def _aggregate(self, node: exp.Expr, name: str) -> Expr:
+        if self._aggregates_allowed:
+            raise AdqlSyntaxError(
+                f"{name} may not stand {self._aggregates_allowed}",
+                position=self._context.where(node),
+            )
+        nodes = node.expressions
+        if len(nodes) != 1:
+            raise AdqlSyntaxError(
+                f"{name} takes 1 argument, not {len(nodes)}", position=self._context.where(node)
+            )
+        argument = nodes[0]
+        if isinstance(argument, exp.Star):
+            return Aggregate(Kind.BIGINT, name, None)
+        distinct = isinstance(argument, exp.Distinct)
+        if distinct:
+            argument = argument.expressions[0]
+        operand = self.value(argument, aggregates="inside another aggregate function")
+        return Aggregate(self._aggregate_kind(name, operand, argument), name, operand, distinct)
+
+    def _aggregate_kind(self, name: str, operand: Expr, node: exp.Expr) -> Kind:
+        kind = operand.kind
+        if name == "COUNT":
+            return Kind.BIGINT
+        if name in ("MIN", "MAX"):
+            if kind in GEOMETRIES or kind in (Kind.ARRAY, Kind.BOOLEAN):
+                self._context.type_error(f"{name} has no order for {describe(kind)}", node)
+            return kind
+        if kind not in NUMBERS and kind != Kind.NULL:
+            self._context.type_error(f"{name} needs a number, not {describe(kind)}", node)
+        return Kind.BIGINT if name == "SUM" and kind in INTEGERS else Kind.DOUBLE
+
+    # --- conditions ------------------------------------------------------------------------------
+
+    def _connected(self, node: exp.Expr) -> Expr:
+        """Check a chain of AND or of OR; the left spine by a loop, chains may be long."""
+        joined = type(node)
+        terms: list[exp.Expr] = []
+        current = node
+        while type(current) is joined:
+            self._context.only_args(current, "this", "expression")
+            terms.append(current.expression)
+            current = current.this
+        terms.append(current)
+        made = And if joined is exp.And else Or
+        flat: list[Expr] = []
+        for term in reversed(terms):
+            checked = self._condition(term)
+            flat.extend(checked.terms if isinstance(checked, made) else (checked,))
+        return made(Kind.BOOLEAN, tuple(flat))
+
+    def _not(self, node: exp.Expr) -> Expr:
+        self._context.only_args(node, "this")
+        inner = self._condition(node.this)
+        match inner:
+            case Between(kind, operand, low, high, negated):
+                return Between(kind, operand, low, high, not negated)
+            case InList(kind, operand, items, negated):
+                return InList(kind, operand, items, not negated)
+            case InSubquery(kind, operand, query, negated):
+                return InSubquery(kind, operand, query, not negated)
+            case Like(kind, operand, pattern, negated, ignore_case):
+                return Like(kind, operand, pattern, not negated, ignore_case)
+            case IsNull(kind, operand, negated):
+                return IsNull(kind, operand, not negated)
+        return Not(Kind.BOOLEAN, inner)
+
+    def _comparison(self, node: exp.Expr) -> Expr:
+        self._context.only_args(node, "this", "expression")
+        operator = _COMPARISONS[type(node)]
+        left, right = self._matched(
+            self._value(node.this), self._value(node.expression), node.this, node.expression
+        )
+        for side in (left, right):
+            if side.kind == Kind.BOOLEAN and operator not in ("=", "<>"):
+                self._context.type_error("Booleans have no order; compare with = or <>", node)
+        return Comparison(Kind.BOOLEAN, operator, left, right)  # type: ignore[arg-type]  # one of six by table
+
+    def _matched(
+        self, left: Expr, right: Expr, left_node: exp.Expr, right_node: exp.Expr
+    ) -> tuple[Expr, Expr]:
+        """Check that two values can be compared; literals become timestamps or booleans."""
+        for value, node in ((left, left_node), (right, right_node)):
+            if value.kind in GEOMETRIES or value.kind == Kind.ARRAY:
+                self._context.type_error(
+                    f"{describe(value.kind).capitalize()} cannot be compared"
+                    + ("; use CONTAINS, INTERSECTS or DISTANCE" if value.kind in GEOMETRIES else ""),
+                    node,
+                )
+        if left.kind in (Kind.TIMESTAMP, Kind.BOOLEAN):
+            right = self._as_kind(right, left.kind, right_node)
+        elif right.kind in (Kind.TIMESTAMP, Kind.BOOLEAN):
+            left = self._as_kind(left, right.kind, left_node)
+        kinds = {left.kind, right.kind} - {Kind.NULL}
+        if len(kinds) == 2 and not kinds <= NUMBERS:
+            self._context.type_error(
+                f"{describe(left.kind).capitalize()} cannot be compared with"
+                f" {describe(right.kind)}",
+                left_node,
+            )
+        return left, right
+
+    def _as_kind(self, value: Expr, kind: Kind, node: exp.Expr) -> Expr:
+        if not isinstance(value, Literal) or value.kind not in (Kind.STRING, Kind.INTEGER):
+            return value
+        if kind == Kind.BOOLEAN:
+            found = _BOOLEANS.get(str(value.value).strip().lower())
+            if found is None:
+                self._context.type_error("A boolean is compared with 'true' or 'false'", node)
+            return Literal(Kind.BOOLEAN, found)
+        if value.kind == Kind.INTEGER:
+            return value
+        return Literal(Kind.TIMESTAMP, self._timestamp(str(value.value), node))
+
+    def _timestamp(self, text: str, node: exp.Expr) -> str:
+        message = f"{text!r} is no timestamp; write 'YYYY-MM-DDThh:mm:ss[.ffffff]' (UTC)"
+        if not _TIMESTAMP.match(text):
+            self._context.type_error(message, node)
+        try:
+            moment = datetime.fromisoformat(text.removesuffix("Z"))
+        except ValueError:
+            self._context.type_error(message, node)
+        return moment.isoformat(sep="T", timespec="microseconds")
+
+    def _between(self, node: exp.Expr) -> Expr:
+        self._context.only_args(node, "this", "low", "high")
+        operand = self._value(node.this)
+        operand, low = self._matched(
+            operand, self._value(node.args["low"]), node.this, node.args["low"]
+        )
+        operand, high = self._matched(
+            operand, self._value(node.args["high"]), node.this, node.args["high"]
+        )
+        if operand.kind == Kind.BOOLEAN:
+            self._context.type_error("Booleans have no order; compare with = or <>", node)
+        return Between(Kind.BOOLEAN, operand, low, high)
+
+    def _in(self, node: exp.Expr) -> Expr:
+        self._context.only_args(node, "this", "expressions", "query")
+        operand = self._value(node.this)
+        query_node = node.args.get("query")
+        if query_node is not None:
+            query = self._check_query(query_node, self._scope, False)
+            if len(query.items) != 1:
+                raise AdqlSyntaxError(
+                    f"The subquery of IN must have one column, not {len(query.items)}",
+                    position=self._context.where(query_node),
+                )
+            self._matched(operand, query.items[0].expr, node.this, query_node)
+            return InSubquery(Kind.BOOLEAN, operand, query)
+        items = []
+        for item_node in node.expressions:
+            operand, item = self._matched(operand, self._value(item_node), node.this, item_node)
+            items.append(item)
+        return InList(Kind.BOOLEAN, operand, tuple(items))
+
+    def _exists(self, node: exp.Expr) -> Expr:
+        self._context.only_args(node, "this")
+        return Exists(Kind.BOOLEAN, self._check_query(node.this, self._scope, True))
+
+    def _like(self, node: exp.Expr) -> Expr:
+        self._context.only_args(node, "this", "expression")
+        operand, pattern = self._value(node.this), self._value(node.expression)
+        for value, value_node in ((operand, node.this), (pattern, node.expression)):
+            if value.kind not in (Kind.STRING, Kind.NULL):
+                self._context.type_error(
+                    f"LIKE needs a string, not {describe(value.kind)}", value_node
+                )
+        return Like(Kind.BOOLEAN, operand, pattern, ignore_case=isinstance(node, exp.ILike))
+
+    def _is_null(self, node: exp.Expr) -> Expr:
+        self._context.only_args(node, "this", "expression")
+        return IsNull(Kind.BOOLEAN, self._value(node.this))
