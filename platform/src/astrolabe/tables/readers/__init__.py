@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from astrolabe.tables.readers.opening import SOURCE_FORMATS, open_source
+from astrolabe.tables.readers.opening import SOURCE_FORMATS, open_source, open_upload
 
-__all__ = ["SOURCE_FORMATS", "open_source"]
+__all__ = ["SOURCE_FORMATS", "open_source", "open_upload"]

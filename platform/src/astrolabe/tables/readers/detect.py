@@ -10,7 +10,7 @@ from astrolabe.core.errors import ImportRefusedError
 
 __all__ = ["SOURCE_FORMATS", "detect_format", "is_gzip"]
 
-SOURCE_FORMATS: tuple[str, ...] = ("parquet",)
+SOURCE_FORMATS: tuple[str, ...] = ("parquet", "hats", "fits", "votable", "csv", "tsv", "ecsv")
 """The forms that can be read."""
 
 _HATS_FILES = ("collection.properties", "hats.properties", "properties")

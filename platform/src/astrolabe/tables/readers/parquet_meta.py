@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
-import yaml
 
 from astrolabe.core.errors import RequestError
 from astrolabe.tables.model import Column, CoordinateSystem, Datatype
 from astrolabe.tables.readers.votable_header import read_header_text
+from astrolabe.tables.readers.yaml_meta import described_columns, load_description, text_of
 
 __all__ = ["FileMeta", "metadata_of_file"]
 
@@ -57,43 +56,22 @@ def _from_votable(text: bytes) -> FileMeta:
     )
 
 
-class _Loader(yaml.SafeLoader):
-    """A safe loader that reads objects of astropy's own as plain values."""
-
-
-def _plain_value(loader: yaml.SafeLoader, _suffix: str, node: yaml.Node) -> Any:  # noqa: ANN401 - YAML holds anything
-    if isinstance(node, yaml.MappingNode):
-        return loader.construct_mapping(node, deep=True)
-    if isinstance(node, yaml.SequenceNode):
-        return loader.construct_sequence(node, deep=True)
-    return loader.construct_scalar(node) if isinstance(node, yaml.ScalarNode) else None
-
-
-_Loader.add_multi_constructor("!", _plain_value)
-_Loader.add_multi_constructor("tag:yaml.org,2002:", _plain_value)
-
-
 def _from_yaml(text: bytes) -> FileMeta:
     try:
-        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - derived from SafeLoader
-        described = [entry for entry in document["datatype"] if "name" in entry]
-    except (yaml.YAMLError, KeyError, TypeError):
+        entries = described_columns(load_description(text))
+    except ValueError:
+        # The rows are readable without it.
         return FileMeta()
     columns = {}
-    for entry in described:
+    for entry in entries:
         meta = entry.get("meta")
-        ucd = meta.get("ucd") if isinstance(meta, dict) else None
-        columns[str(entry["name"])] = Column(
-            name=str(entry["name"]),
+        name = str(entry["name"])
+        columns[name] = Column(
+            name=name,
             # Only the texts count: Arrow knows the types.
             datatype=Datatype.CHAR,
-            unit=_text(entry.get("unit")),
-            ucd=_text(ucd),
-            description=_text(entry.get("description")),
+            unit=text_of(entry.get("unit")),
+            ucd=text_of(meta.get("ucd")) if isinstance(meta, dict) else None,
+            description=text_of(entry.get("description")),
         )
     return FileMeta(columns=columns)
-
-
-def _text(value: object) -> str | None:
-    text = "" if value is None or isinstance(value, dict) else str(value).strip()
-    return text or None

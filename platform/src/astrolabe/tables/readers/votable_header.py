@@ -54,7 +54,13 @@ class VOTableHeader:
     stream
         Attributes of the STREAM element.
     offset
-        Byte after the start tag of TABLEDATA or STREAM.
+        Byte where the STREAM element begins.
+    extension
+        Number of the FITS extension that holds the rows, if the document says so.
+    row_count
+        As the document declares it.
+    error
+        Message of a service's error document.
     """
 
     fields: list[VOTableField] = field(default_factory=list)
@@ -64,7 +70,8 @@ class VOTableHeader:
     form: str | None = None
     stream: dict[str, str] = field(default_factory=dict)
     offset: int = 0
-    empty: bool = False
+    extension: int | None = None
+    row_count: int | None = None
     error: str | None = None
 
 
@@ -179,6 +186,8 @@ class _HeaderReader:
         elif name == "TABLE":
             self._saw_table = True
             self.header.name = attributes.get("name") or attributes.get("ID")
+            rows = attributes.get("nrows", "")
+            self.header.row_count = int(rows) if rows.isdecimal() else None
         elif name == "COOSYS":
             self._add_system(attributes)
         elif name == "FIELD" and self._saw_table:
@@ -190,6 +199,8 @@ class _HeaderReader:
             self._text, self._attributes = [], attributes
         elif name in _FORMS and self._saw_table:
             self.header.form = name
+            extension = attributes.get("extnum", "")
+            self.header.extension = int(extension) if extension.isdecimal() else None
             if name == "TABLEDATA":
                 raise _Stop
         elif name == "STREAM" and self.header.form is not None:
