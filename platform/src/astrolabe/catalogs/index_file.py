@@ -81,7 +81,13 @@ def write_index(index: PartitionIndex, path: Path) -> None:
         columns["id_min"] = pa.array(index.group_id_min)
         columns["id_max"] = pa.array(index.group_id_max)
     table = pa.table(columns).replace_schema_metadata({_FORMAT_KEY: _FORMAT})
-    pq.write_table(table, path, compression="zstd", store_schema=False)
+    numbers = [name for name in columns if name != "path"]
+    # One dictionary column among plain ones; the stubs know only of all or none.
+    encodings: dict[str, Any] = {
+        "use_dictionary": ["path"],
+        "column_encoding": dict.fromkeys(numbers, "DELTA_BINARY_PACKED"),
+    }
+    pq.write_table(table, path, compression="zstd", **encodings)
 
 
 def read_index(path: Path) -> PartitionIndex:

@@ -135,8 +135,8 @@ class TableWrite:
         if self.published:
             raise InternalError(f"Version {self.version} is published already.")
         meta = replace(staged.meta, row_count=int(staged.index.rows.sum()))
-        files = self._verify(staged, meta)
         self.check()
+        files = self._verify(staged, meta)
         index_path = self.staging_root / INDEX_FILE_NAME
         with full_disk_is_storage_full(f"the index of {meta.qualified_name}"):
             write_index(staged.index, index_path)
@@ -245,9 +245,11 @@ class TableWrite:
     def _undo(self) -> None:
         try:
             if self._iceberg_touched:
+                self.check()  # another writer's snapshot is not ours to undo
                 before = None if self.current is None else self.current.snapshot_id
                 reset_iceberg(self._iceberg, self.schema, self.table, before)
-            remove_folder(self.staging_root)
+            if self.staging_root.exists():
+                remove_folder(self.staging_root)
         except Exception as exc:  # noqa: BLE001 - the first error must reach the caller
             # The folder stays without a row; the next writer does this again.
             _LOG.warning("write not undone", folder=str(self.staging_root), error=str(exc))
