@@ -112,7 +112,7 @@ class _Platform:
         self._settings = settings
         self._console = console
         self._supervisor = Supervisor(logs=settings.paths.logs, echo=self._echo)
-        self._ready = threading.Event()
+        self._answering = threading.Event()  # all parts but the demo
         self._announced = False
         self._with_demo = demo and _needs_demo(settings)
         self._failure: str | None = None
@@ -191,18 +191,22 @@ class _Platform:
 
     def _watch_health(self, address: str) -> None:
         place = address.removeprefix("http://")
+        begun = time.monotonic()
         while not self._supervisor.stopping:
             # Not urllib: it would ask the proxy that the environment names.
-            connection = http.client.HTTPConnection(place, timeout=5)
-            with closing(connection), suppress(OSError, http.client.HTTPException):
+            connection = http.client.HTTPConnection(place, timeout=30)
+            with closing(connection), suppress(OSError, ValueError, http.client.HTTPException):
                 connection.request("GET", "/health")
-                if connection.getresponse().status == 200:
-                    self._ready.set()
+                answer = connection.getresponse()
+                parts = json.loads(answer.read())["parts"]
+                if all(p["state"] == "ok" for name, p in parts.items() if name != "demo"):
+                    self._answering.set()
+                if answer.status == 200:
                     return
-            time.sleep(0.1)
+            time.sleep(0.1 if time.monotonic() - begun < 10 else 1.0)
 
     def _on_turn(self, address: str) -> None:
-        if self._ready.is_set():
+        if self._answering.is_set():
             if not self._announced:
                 self._announced = True
                 self._console.say(f"Astrolabe is ready: {address}")
