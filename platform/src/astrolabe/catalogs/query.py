@@ -12,7 +12,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from astrolabe.adql import check_query
-from astrolabe.adql.names import Identifier
+from astrolabe.adql.names import Identifier, SchemaLookup
 from astrolabe.adql.tree import CheckedQuery
 from astrolabe.catalogs.engine import CancelToken, Engine, QueryPlan, ResultStream
 from astrolabe.catalogs.model import CatalogView
@@ -37,6 +37,7 @@ __all__ = [
     "QueryRequest",
     "QueryService",
     "RunningQuery",
+    "SearchableView",
 ]
 
 LANGUAGES = ("ADQL", "ADQL-2.0", "ADQL-2.1")
@@ -61,6 +62,10 @@ class QueryRequest:
     lang: str = "ADQL"
     maxrec: int | None = None
     uploads: tuple[UploadedTable, ...] = ()
+
+
+class SearchableView(CatalogView, SchemaLookup, Protocol):
+    """A view in which a query's names can be looked up."""
 
 
 class MetadataTables(Protocol):
@@ -167,7 +172,7 @@ class QueryService:
     def __init__(
         self,
         *,
-        view: Callable[[], CatalogView],
+        view: Callable[[], SearchableView],
         metadata_tables: Callable[[CatalogView], MetadataTables],
         engine: Engine,
         maxrec_default: int,
@@ -290,7 +295,7 @@ class _Lookup:
 
     def __init__(
         self,
-        view: CatalogView,
+        view: SearchableView,
         metadata: MetadataTables,
         uploads: tuple[UploadedTable, ...],
         principal: Principal,

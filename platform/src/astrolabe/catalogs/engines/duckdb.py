@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import duckdb
@@ -88,14 +88,13 @@ class DuckDBEngine(Engine):
                 "temp_directory": str(spill),
                 "max_temp_directory_size": f"{spill_bytes}B",
                 "preserve_insertion_order": False,
-                "parquet_metadata_cache": True,
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
-                "TimeZone": "UTC",
             },
         )
         self._connection.register_filesystem(self._files)
         for setting in (
+            "parquet_metadata_cache=true",
             "allowed_directories=['plan://']",
             "enable_external_access=false",
             "lock_configuration=true",
@@ -133,7 +132,7 @@ class DuckDBEngine(Engine):
         source: TableSource,
         plan: QueryPlan,
         stack: ExitStack,
-    ) -> exp.Expression:
+    ) -> exp.Expr:
         scan = plan.scans[source.key]
         columns = sorted(plan.query.used_columns[source.key])
         if isinstance(scan, ArrowScan):
@@ -167,6 +166,7 @@ class _Stream(ResultStream):
         self._cancel = cancel
         self._resources = resources
         self._lock = threading.Lock()
+        self._closing = False
         self._closed = False
         self._schema: pa.Schema | None = None
         self._reader: pa.RecordBatchReader | None = None
@@ -202,21 +202,28 @@ class _Stream(ResultStream):
             self.close()
 
     def _next(self) -> pa.RecordBatch | None:
-        if self._closed or self._reader is None:
+        if self._closing or self._reader is None:
             return None
         self._cancel.raise_if_set()
         return next(self._reader, None)
 
     @override
     def close(self) -> None:
-        self._cursor.interrupt()
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            self._reader = None
-            self._first = None
-            self._resources.close()
+        if self._closed:
+            return
+        self._closing = True
+        while not self._lock.acquire(timeout=_WATCH_SECONDS):
+            # Another thread is in the engine; an interrupt may come too early, so say it again.
+            with suppress(duckdb.ConnectionException):
+                self._cursor.interrupt()
+        try:
+            if not self._closed:
+                self._closed = True
+                self._reader = None
+                self._first = None
+                self._resources.close()
+        finally:
+            self._lock.release()
 
 
 class _Translated:
@@ -306,7 +313,7 @@ def _first_line(text: str) -> str:
     return line.partition(": ")[2] or line
 
 
-def _registered(cursor: duckdb.DuckDBPyConnection, key: str, data: pa.Table) -> exp.Expression:
+def _registered(cursor: duckdb.DuckDBPyConnection, key: str, data: pa.Table) -> exp.Expr:
     name = f"memory_{key}"
     cursor.register(name, data)
     return exp.to_table(name)
@@ -317,9 +324,9 @@ def _empty(source: TableSource, columns: list[str]) -> pa.Table:
     return pa.schema([(column.name, storage_type(column)) for column in wanted]).empty_table()
 
 
-def _file_relation(scan: FileScan, columns: list[str]) -> exp.Expression:
+def _file_relation(scan: FileScan, columns: list[str]) -> exp.Expr:
     files = exp.Array(expressions=[exp.Literal.string(plan_address(p)) for p in scan.paths])
-    selected: list[exp.Expression] = [exp.column(name, quoted=True) for name in columns]
+    selected: list[exp.Expr] = [exp.column(name, quoted=True) for name in columns]
     if not selected:
         # COUNT(*) reads no column, but a subquery must have one.
         selected = [exp.alias_(exp.Literal.number(1), "_row")]
@@ -330,7 +337,7 @@ def _file_relation(scan: FileScan, columns: list[str]) -> exp.Expression:
     return query.subquery()
 
 
-def _range_condition(ranges: npt.NDArray[np.int64] | None) -> exp.Expression | None:
+def _range_condition(ranges: npt.NDArray[np.int64] | None) -> exp.Expr | None:
     if ranges is None or len(ranges) == 0:
         return None
     cell = exp.column(HEALPIX_COLUMN, quoted=True)

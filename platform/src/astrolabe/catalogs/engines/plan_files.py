@@ -69,6 +69,10 @@ class PlanFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no
         return {"name": path, "size": size, "type": "file"}
 
     @override
+    def ls(self, path: str, detail: bool = True, **_options: Any) -> list[Any]:
+        raise FileNotFoundError(f"no running plan lists {path!r}; plan files cannot be listed")
+
+    @override
     def exists(self, path: str, **_options: Any) -> bool:
         try:
             self._local(path)
