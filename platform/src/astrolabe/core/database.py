@@ -123,20 +123,60 @@ class Database:
         OverloadError
             Raised if other writers kept the database locked for ten seconds.
         """
-        try:
-            with self.engine.connect() as plain:
+        with _translated(), self.engine.connect() as plain:
+            connection = plain.execution_options(astrolabe_write=True)
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def migration(self) -> Iterator[Connection]:
+        """Open a transaction that may rebuild tables; for `astrolabe.core.migrate` only.
+
+        SQLite changes a table by copying it and dropping the old one, which would delete all
+        rows that refer to it: foreign keys are not enforced meanwhile but checked at the end.
+
+        Raises
+        ------
+        InternalError
+            Raised if rows refer to others that are not there; nothing was changed.
+        StorageFullError, OverloadError
+            Raised as by `write`.
+        """
+        if not self.is_sqlite:
+            with self.write() as connection:
+                yield connection
+            return
+        with _translated(), self.engine.connect() as plain:
+            driver: Any = plain.connection.driver_connection
+            # Inside a transaction this would do nothing.
+            driver.execute("PRAGMA foreign_keys=OFF")
+            try:
                 connection = plain.execution_options(astrolabe_write=True)
                 with connection.begin():
                     yield connection
-        except OperationalError as exc:
-            reason = _meaning_of(exc)
-            if reason is None:
-                raise
-            raise reason from exc
+                    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+                    if broken is not None:
+                        raise InternalError(
+                            f"A migration broke references of table '{broken[0]}' to "
+                            f"'{broken[2]}'; nothing was changed."
+                        )
+            finally:
+                driver.execute("PRAGMA foreign_keys=ON")
 
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as exc:
+        reason = _meaning_of(exc)
+        if reason is None:
+            raise
+        raise reason from exc
 
 
 def _meaning_of(exc: OperationalError) -> StorageFullError | OverloadError | None:

@@ -62,7 +62,7 @@ def upgrade(database: Database) -> bool:
     known = known_revisions()
     if _is_current(current_revision(database), known):
         return False
-    with database.write() as connection:
+    with database.migration() as connection:
         if not database.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
         # Another process may have done the work while this one waited for the lock.
