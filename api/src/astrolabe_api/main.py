@@ -16,12 +16,7 @@ from astrolabe.core.errors import BadParameterError
 from astrolabe.core.version import SERVER_SOFTWARE, VERSION
 from astrolabe.factory import ProcessContext
 from astrolabe_api.common.errors import ErrorForm, declare_error_form, install_error_handlers
-from astrolabe_api.common.middleware import (
-    BodyLimitMiddleware,
-    CorsMiddleware,
-    HeadMiddleware,
-    RequestMiddleware,
-)
+from astrolabe_api.common.middleware import add_middleware
 from astrolabe_api.common.state import ApiState, public_base
 from astrolabe_api.gateway.handlers import gateway_routers
 from astrolabe_api.tap.capabilities import TAP_PATH
@@ -83,11 +78,12 @@ def create_app(
     for prefix, form in _ERROR_FORMS.items():
         declare_error_form(app, prefix, form)
     install_error_handlers(app, docs_url=f"{public_base(known)}/docs/reference/errors.html")
-    # The last one added is the first that sees a request.
-    app.add_middleware(HeadMiddleware)
-    app.add_middleware(BodyLimitMiddleware, max_bytes=known.limits.request_mb * 1_000_000)
-    app.add_middleware(CorsMiddleware, origins=known.server.cors_origins)
-    app.add_middleware(RequestMiddleware, software=SERVER_SOFTWARE)
+    add_middleware(
+        app,
+        software=SERVER_SOFTWARE,
+        max_bytes=known.limits.request_mb * 1_000_000,
+        cors_origins=known.server.cors_origins,
+    )
     return app
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 
 import structlog
+from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,7 +28,14 @@ from astrolabe_api.common.requests import (
     route_template,
 )
 
-__all__ = ["BodyLimitMiddleware", "CorsMiddleware", "HeadMiddleware", "RequestMiddleware"]
+__all__ = [
+    "BodyLimitMiddleware",
+    "CorsMiddleware",
+    "FaultMiddleware",
+    "HeadMiddleware",
+    "RequestMiddleware",
+    "add_middleware",
+]
 
 _log = structlog.get_logger(__name__)
 
@@ -40,6 +48,28 @@ _HTML_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; script-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
+
+
+def add_middleware(
+    app: FastAPI, *, software: str, max_bytes: int, cors_origins: Sequence[str]
+) -> None:
+    """Put all of this module around `app`.
+
+    Parameters
+    ----------
+    software
+        Product token of the Server header (``astrolabe/1.0``).
+    max_bytes
+        Largest body of a request.
+    cors_origins
+        Origins whose pages may send credentials.
+    """
+    # The one added last is the first to see a request.
+    app.add_middleware(FaultMiddleware)
+    app.add_middleware(HeadMiddleware)
+    app.add_middleware(BodyLimitMiddleware, max_bytes=max_bytes)
+    app.add_middleware(CorsMiddleware, origins=cors_origins)
+    app.add_middleware(RequestMiddleware, software=software)
 
 
 class RequestMiddleware:
@@ -85,10 +115,6 @@ class RequestMiddleware:
                 # The server closes the connection of an answer that has no end: the client must
                 # see that what it got is not everything.
                 _log.warning("answer broken off", reason=str(exc))
-            except Exception as exc:
-                if status:
-                    raise
-                await error_response(HTTPConnection(scope), exc)(scope, receive, send_with_headers)
             finally:
                 seconds = time.perf_counter() - began
                 self._record(scope, status or _CLIENT_GONE, seconds, sent_bytes)
@@ -205,6 +231,31 @@ class HeadMiddleware:
         finally:
             if "route" in inner:
                 scope["route"] = inner["route"]
+
+
+class FaultMiddleware:
+    """Innermost: turns what no handler of errors knows into an error document of its own."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer for a handler that broke before it had answered."""
+        started = False
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_note)
+        except BrokenAnswerError:
+            raise
+        except Exception as exc:
+            if started or scope["type"] != "http":
+                raise
+            await error_response(HTTPConnection(scope), exc)(scope, receive, send)
 
 
 class BodyLimitMiddleware:
