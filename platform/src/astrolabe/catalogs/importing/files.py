@@ -30,7 +30,6 @@ __all__ = [
 ]
 
 _LAST_CELL = (12 << 58) - 1
-_PARQUET_TAIL_BYTES = 8
 
 
 def row_schema(columns: Sequence[Column]) -> pa.Schema:
@@ -283,7 +282,10 @@ class _GroupArrays:
         count = footer.num_row_groups
         # A row group ends where the next begins; this spares asking every column of every group.
         starts = [_group_start(footer.row_group(i)) for i in range(count)]
-        starts.append(file.size_bytes - footer.serialized_size - _PARQUET_TAIL_BYTES)
+        if count:
+            last = footer.row_group(count - 1)
+            columns = (last.column(c) for c in range(footer.num_columns))
+            starts.append(starts[-1] + sum(c.total_compressed_size for c in columns))
         for i in range(count):
             group = footer.row_group(i)
             self.rows.append(group.num_rows)

@@ -25,7 +25,6 @@ from astrolabe.catalogs.importing.files import (
 from astrolabe.catalogs.importing.partitions import Partitions
 from astrolabe.catalogs.importing.positions import as_float
 from astrolabe.catalogs.importing.runs import RunBuilder, gather
-from astrolabe.core.errors import InternalError
 from astrolabe.sky.healpix import healpix_29
 from astrolabe.sky.vectors import unit_vectors
 from astrolabe.tables.model import HEALPIX_COLUMN
@@ -258,10 +257,7 @@ def _order_at_least(width_deg: float) -> int:
 
 
 def _one_chunk(column: pa.ChunkedArray[Any]) -> pa.Array[Any]:
-    whole = column.combine_chunks()
-    if isinstance(whole, pa.ChunkedArray):  # only text of more than 2 GB cannot be joined
-        raise InternalError("A piece of a partition is too large.")
-    return whole
+    return column.combine_chunks()
 
 
 def _circle_cells(ra_rad: Floats, dec_rad: Floats, radius_rad: float) -> Indices:

@@ -16,6 +16,7 @@ from contextlib import ExitStack, closing
 
 import pyarrow as pa
 
+from astrolabe.catalogs.felis import read_felis
 from astrolabe.catalogs.importing.append import Existing
 from astrolabe.catalogs.importing.columns import ColumnPlan, plan_columns
 from astrolabe.catalogs.importing.options import (
@@ -33,13 +34,16 @@ from astrolabe.catalogs.publishing import StagedVersion, TablePublisher, WriteLe
 from astrolabe.core.errors import BadParameterError, ImportRefusedError
 from astrolabe.core.machine import processors
 from astrolabe.core.storage import full_disk_is_storage_full
-from astrolabe.tables.model import TableMeta
+from astrolabe.tables.model import Column, TableMeta, arrow_type
 from astrolabe.tables.source import TableSource
 
 __all__ = ["run_import"]
 
 _MAX_MARGIN_ARCSEC = 36_000.0
 _LEASE_CHECK_SECONDS = 2.0
+_BATCH_BYTES = 32 << 20
+_LEAST_BATCH_ROWS = 256
+_MOST_BATCH_ROWS = 65_536
 
 
 def run_import(
@@ -160,7 +164,9 @@ class _Import:
             RunBuilder(transform.schema, folder=self._folder.spill, run_bytes=self._budget.run)
         )
         total, seen, size = self._source.meta.row_count, 0, 0
-        with closing(_batches(self._source)) as batches:
+        with closing(
+            _ClosingIterator(self._source.batches(max_rows=_batch_rows(self._source)))
+        ) as batches:
             for batch in batches:
                 rows, keys = transform(batch)
                 builder.add(rows, keys)
@@ -235,10 +241,6 @@ class _Counter:
         self._told(self._step, done, self._total)
 
 
-def _batches(source: TableSource) -> _ClosingIterator:
-    return _ClosingIterator(source.batches())
-
-
 class _ClosingIterator:
     """Iterates over batches; closes a generator, so that the source's files are closed, too."""
 
@@ -253,6 +255,19 @@ class _ClosingIterator:
         close = getattr(self._batches, "close", None)
         if close is not None:
             close()
+
+
+def _batch_rows(source: TableSource) -> int:
+    """Return how many rows to read at once, so that wide tables do not fill the memory."""
+    width = sum(_cell_bytes(column) for column in source.meta.columns)
+    return max(_LEAST_BATCH_ROWS, min(_MOST_BATCH_ROWS, _BATCH_BYTES // max(width, 1)))
+
+
+def _cell_bytes(column: Column) -> int:
+    kind = arrow_type(column)
+    if pa.types.is_fixed_size_list(kind):
+        return 8 * int(kind.list_size)
+    return 512 if column.is_array else 32 if column.is_string else 8
 
 
 def _check_options(options: ImportOptions) -> None:
@@ -270,8 +285,6 @@ def _described(options: ImportOptions) -> TableMeta | None:
     """Return what the Felis file says of the table."""
     if options.felis is None:
         return None
-    from astrolabe.catalogs.felis import read_felis  # noqa: PLC0415 - Felis is slow to import
-
     schema = read_felis(options.felis)
     for fold in (str, str.lower):
         for table in schema.tables:

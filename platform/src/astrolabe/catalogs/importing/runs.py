@@ -169,7 +169,8 @@ class RunBuilder:
         batches.clear()  # the columns are freed one by one below
         all_keys = np.concatenate(keys)
         if np.all(all_keys[:-1] <= all_keys[1:]):
-            return all_keys, table
+            # In one chunk, since a spill file finds rows by the number of their batch.
+            return all_keys, table.combine_chunks()
         order = np.argsort(all_keys, kind="stable")
         return all_keys[order], _reordered(table, order)
 

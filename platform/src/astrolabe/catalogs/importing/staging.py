@@ -37,6 +37,8 @@ from astrolabe.tables.model import TableMeta
 
 __all__ = ["Budget", "RunSizes", "VersionFolder", "VersionWriter"]
 
+# Text of one column must stay below the 2 GB that Arrow's offsets can address.
+_MOST_BYTES_AT_ONCE = 1 << 30
 # Rows of a file are at most so many bytes in memory, which become about 256 MB on disk.
 _FILE_BYTES = 384 << 20
 _DICTIONARY_SAMPLE_ROWS = 20_000
@@ -62,12 +64,12 @@ class Budget:
     @property
     def run(self) -> int:
         """Size of a run: one fills while another is sorted, which holds most of it twice."""
-        return self.total // 4
+        return min(self.total // 4, _MOST_BYTES_AT_ONCE)
 
     @property
     def piece(self) -> int:
         """Size of a piece of a partition: it is gathered, joined and reordered."""
-        return self.total // (4 * self.threads)
+        return min(self.total // (4 * self.threads), _MOST_BYTES_AT_ONCE)
 
     @property
     def margin(self) -> int:
