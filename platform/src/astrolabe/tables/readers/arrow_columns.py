@@ -78,7 +78,9 @@ def columns_of_schema(
         if field.name in internal:
             continue
         if field.name == HEALPIX_COLUMN or field.name.startswith("__index_level_"):
-            notes.append(f"column {field.name!r} was left out: it is an index of the file, not data")
+            notes.append(
+                f"column {field.name!r} was left out: it is an index of the file, not data"
+            )
             continue
         if field.name in as_string:
             column: Column | None = Column(name=field.name, datatype=Datatype.CHAR, arraysize="*")

@@ -34,9 +34,7 @@ def fixed_lists(
     return pa.FixedSizeListArray.from_arrays(flat, size, mask=mask)
 
 
-def lists(
-    values: pa.Array, counts: npt.NDArray[np.int64], cells_missing: Bools | None
-) -> pa.Array:
+def lists(values: pa.Array, counts: npt.NDArray[np.int64], cells_missing: Bools | None) -> pa.Array:
     """Return elements cut into arrays of `counts` elements."""
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int32)
     mask = None if cells_missing is None else pa.array(cells_missing)

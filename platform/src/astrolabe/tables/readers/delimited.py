@@ -108,10 +108,7 @@ def string_batches(
     problem: list[str] = []
 
     def bad_row(row: pa_csv.InvalidRow) -> str:
-        if row.number is None:
-            where = "a row"
-        else:
-            where = f"line {row.number}"
+        where = "a row" if row.number is None else f"line {row.number}"
         problem.append(
             f"{where} has {row.actual_columns} cells where {row.expected_columns} are expected: "
             f"{_shown(row.text)}"
@@ -147,7 +144,8 @@ def string_batches(
     except (pa.ArrowInvalid, OSError) as exc:
         if problem:
             raise refuse(problem[0]) from exc
-        if str(exc) == "Empty CSV file":
+        if str(exc).startswith(("Empty CSV file", "Could not skip initial")):
+            # Nothing follows the line of names.
             return
         raise refuse(_reason(exc)) from exc
 

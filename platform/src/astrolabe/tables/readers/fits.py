@@ -128,9 +128,7 @@ class FitsSource:
         self._row_bytes = int(header["NAXIS1"])
         self._rows = int(header["NAXIS2"])
         self._heap_start = int(header.get("THEAP", self._row_bytes * self._rows))
-        self._heap_bytes = int(header["PCOUNT"]) - (
-            self._heap_start - self._row_bytes * self._rows
-        )
+        self._heap_bytes = int(header["PCOUNT"]) - (self._heap_start - self._row_bytes * self._rows)
         self._fields = _fields(header, as_string, refuse)
         self._check_size()
         self._meta = SourceMeta(
@@ -176,17 +174,15 @@ class FitsSource:
                 return _strings(raw)
             if field.code == "X":
                 bits = np.unpackbits(raw, axis=1)[:, : field.count].astype(bool)
-                return fixed_lists(bits, None, None) if field.count > 1 else scalars(
-                    bits[:, 0], None
+                return (
+                    fixed_lists(bits, None, None) if field.count > 1 else scalars(bits[:, 0], None)
                 )
             values, missing = _meaning(raw.view(_RAW[field.code]), field, field.code)
             return _shaped(values, missing, field)
         except (pa.ArrowInvalid, ValueError, OverflowError) as exc:
             raise self._refuse(f"column {field.column.name!r}: {first_line(exc)}") from exc
 
-    def _heap_array(
-        self, field: _Field, raw: npt.NDArray[np.uint8], file: BinaryIO
-    ) -> pa.Array:
+    def _heap_array(self, field: _Field, raw: npt.NDArray[np.uint8], file: BinaryIO) -> pa.Array:
         """Return arrays of variable length; each cell of the table says where one lies."""
         code = field.heap or ""
         pairs = raw.view(">i4" if field.code == "P" else ">i8").astype(np.int64)
@@ -217,9 +213,7 @@ class FitsSource:
         return lists(elements, counts, None)
 
 
-def _find_table(
-    path: Path, hdu: int | str | None, refuse: Refusal
-) -> tuple[fits.Header, int]:
+def _find_table(path: Path, hdu: int | str | None, refuse: Refusal) -> tuple[fits.Header, int]:
     """Return the header of the wanted table and the byte where its rows begin."""
     found: list[str] = []
     with fits.open(path, memmap=True, lazy_load_hdus=True, disable_image_compression=True) as hdus:
@@ -373,9 +367,7 @@ def _meaning(raw: Values, field: _Field, code: str) -> tuple[Values, npt.NDArray
     return (raw.astype(np.float64) * field.scale + field.zero).astype(wanted), missing
 
 
-def _shaped(
-    values: Values, missing: npt.NDArray[np.bool_] | None, field: _Field
-) -> pa.Array:
+def _shaped(values: Values, missing: npt.NDArray[np.bool_] | None, field: _Field) -> pa.Array:
     if field.code in "CM":
         pairs = pa.FixedSizeListArray.from_arrays(scalars(values.reshape(-1), None), 2)
         if field.count == 1:
@@ -400,7 +392,9 @@ def _description(header: fits.Header, index: int) -> str | None:
         if text:
             return text
     comment = _text(header.comments[f"TTYPE{index}"]) if f"TTYPE{index}" in header else None
-    if comment is None or re.fullmatch(r"(label for (field|column)\s*\d*|name.*column.*)", comment, re.I):
+    if comment is None or re.fullmatch(
+        r"(label for (field|column)\s*\d*|name.*column.*)", comment, re.I
+    ):
         return None
     return comment
 

@@ -117,9 +117,7 @@ def open_upload(
 class _Upload:
     """A source with a bound on its rows whose errors are those of an upload."""
 
-    def __init__(
-        self, source: TableSource, path: Path, name: str, max_rows: int | None
-    ) -> None:
+    def __init__(self, source: TableSource, path: Path, name: str, max_rows: int | None) -> None:
         self._source = source
         self._path = path
         self._name = name
@@ -189,9 +187,7 @@ def _open_one(
 ) -> TableSource:
     openers: dict[str, Callable[[], TableSource]] = {
         "hats": lambda: HatsSource(path, as_string=as_string),
-        "fits": lambda: FitsSource(
-            path, refuse, hdu=hdu, as_string=as_string, max_bytes=max_bytes
-        ),
+        "fits": lambda: FitsSource(path, refuse, hdu=hdu, as_string=as_string, max_bytes=max_bytes),
         "votable": lambda: VOTableSource(path, refuse, max_bytes=max_bytes),
         "ecsv": lambda: EcsvSource(path, refuse),
         "parquet": lambda: ParquetSource([path], as_string=as_string),

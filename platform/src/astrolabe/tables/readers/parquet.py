@@ -107,9 +107,7 @@ class _Footer:
                 self.schema: pa.Schema = file.schema_arrow
                 self.rows: int = file.metadata.num_rows
         except (OSError, pa.ArrowException) as exc:
-            raise refuse_import(path)(
-                f"is not a readable Parquet file: {first_line(exc)}"
-            ) from exc
+            raise refuse_import(path)(f"is not a readable Parquet file: {first_line(exc)}") from exc
         names = self.schema.names
         for name in names:
             if names.count(name) > 1:

@@ -74,9 +74,7 @@ class TextSource:
         delimiter: str | None = None,
         as_string: Collection[str] = (),
     ) -> None:
-        self._files = [
-            (path, find_layout(path, delimiter, refuse_import(path))) for path in paths
-        ]
+        self._files = [(path, find_layout(path, delimiter, refuse_import(path))) for path in paths]
         names = _common_names(self._files)
         missing = sorted(set(as_string) - set(names))
         if missing:
@@ -152,6 +150,9 @@ class _Guess:
                     return _Kind.NOTHING
                 self._inexact = self._inexact or _beyond_double(integers)
                 return _Kind.INTEGER
+            if self.kind is not _Kind.NUMBER and _all_integers(cells):
+                # They do not fit 64 bits, and a double would round them.
+                return _Kind.TEXT
             numbers = _try(cells, pa.float64())
             if numbers is not None:
                 self._inexact = self._inexact or _long_integers(cells)
@@ -216,6 +217,11 @@ def _beyond_double(integers: pa.Array) -> bool:
     except pa.ArrowInvalid:
         return True
     return not bool(pc.all(pc.equal(back, integers), min_count=0).as_py())
+
+
+def _all_integers(cells: pa.Array) -> bool:
+    words = pc.utf8_trim_whitespace(cells)
+    return bool(pc.all(pc.match_substring_regex(words, r"^[+-]?\d+$"), min_count=0).as_py())
 
 
 def _long_integers(cells: pa.Array) -> bool:

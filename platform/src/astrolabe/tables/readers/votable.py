@@ -132,7 +132,7 @@ def _source_meta(header: VOTableHeader) -> SourceMeta:
         name=header.name,
         description=header.description,
         coordinate_system=header.coordinate_system,
-        row_count=0 if header.form is None else header.row_count,
+        row_count=0 if header.form is None else None,
     )
 
 

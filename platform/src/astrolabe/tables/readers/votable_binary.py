@@ -172,9 +172,7 @@ class _Block:
 
 
 class _Layout:
-    def __init__(
-        self, fields: Sequence[VOTableField], *, null_mask: bool, refuse: Refusal
-    ) -> None:
+    def __init__(self, fields: Sequence[VOTableField], *, null_mask: bool, refuse: Refusal) -> None:
         self._refuse = refuse
         self._mask = (len(fields) + 7) // 8 if null_mask else 0
         self._parts: list[_Part] = []
@@ -314,9 +312,7 @@ def _known(values: npt.NDArray[Any], field: VOTableField) -> tuple[npt.NDArray[A
 
 def _fixed_strings(raw: Bytes, datatype: Datatype, void: Bools | None) -> pa.Array:
     if datatype is Datatype.UNICODE_CHAR:
-        texts = [
-            bytes(cell).decode("utf-16-be", "replace").split("\0", 1)[0] for cell in raw
-        ]
+        texts = [bytes(cell).decode("utf-16-be", "replace").split("\0", 1)[0] for cell in raw]
         return _nulled(pa.array(texts, pa.string()), void)
     cells = trimmed_bytes(raw.view(f"S{raw.shape[1]}")[:, 0].tolist())
     return _nulled(text_cells(pa.array(cells, pa.binary())), void)
@@ -331,9 +327,7 @@ def _nulled(texts: pa.Array, void: Bools | None) -> pa.Array:
     return pa.compute.if_else(pa.array(void), None, texts)
 
 
-def _variable(
-    data: Bytes, part: _Part, counts: Ints, ends: Ints, void: Bools | None
-) -> pa.Array:
+def _variable(data: Bytes, part: _Part, counts: Ints, ends: Ints, void: Bools | None) -> pa.Array:
     """Return the column of a field of variable size; a cell ends at `ends`."""
     column = part.field.column
     bits = column.datatype is Datatype.BIT
@@ -356,9 +350,7 @@ def _variable(
     return lists(elements, counts, void)
 
 
-def _variable_strings(
-    raw: Bytes, sizes: Ints, datatype: Datatype, void: Bools | None
-) -> pa.Array:
+def _variable_strings(raw: Bytes, sizes: Ints, datatype: Datatype, void: Bools | None) -> pa.Array:
     offsets = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
     cells = pa.LargeBinaryArray.from_buffers(
         pa.large_binary(),

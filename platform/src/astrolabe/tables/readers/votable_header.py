@@ -28,6 +28,18 @@ _FRAMES = {
     "SUPERGALACTIC": "supergalactic",
     "SUPER_GALACTIC": "supergalactic",
 }
+# Datatypes that VOTable does not have, but that files in the wild declare.
+_ALIASES: dict[str, tuple[Datatype, str | None]] = {
+    "string": (Datatype.CHAR, "*"),
+    "unicodeString": (Datatype.UNICODE_CHAR, "*"),
+    "int16": (Datatype.SHORT, None),
+    "int32": (Datatype.INT, None),
+    "int64": (Datatype.LONG, None),
+    "float32": (Datatype.FLOAT, None),
+    "float64": (Datatype.DOUBLE, None),
+    "unsignedShort": (Datatype.INT, None),
+    "unsignedInt": (Datatype.LONG, None),
+}
 _CHUNK = 65_536
 _MAX_HEADER = 64 * 1024 * 1024
 _FORMS = ("TABLEDATA", "BINARY", "BINARY2", "FITS")
@@ -57,8 +69,6 @@ class VOTableHeader:
         Byte where the STREAM element begins.
     extension
         Number of the FITS extension that holds the rows, if the document says so.
-    row_count
-        As the document declares it.
     error
         Message of a service's error document.
     """
@@ -71,7 +81,6 @@ class VOTableHeader:
     stream: dict[str, str] = field(default_factory=dict)
     offset: int = 0
     extension: int | None = None
-    row_count: int | None = None
     error: str | None = None
 
 
@@ -186,8 +195,6 @@ class _HeaderReader:
         elif name == "TABLE":
             self._saw_table = True
             self.header.name = attributes.get("name") or attributes.get("ID")
-            rows = attributes.get("nrows", "")
-            self.header.row_count = int(rows) if rows.isdecimal() else None
         elif name == "COOSYS":
             self._add_system(attributes)
         elif name == "FIELD" and self._saw_table:
@@ -197,7 +204,9 @@ class _HeaderReader:
             self._field_null = attributes["null"]
         elif name in ("DESCRIPTION", "INFO"):
             self._text, self._attributes = [], attributes
-        elif name in _FORMS and self._saw_table:
+        elif self._path[-2:-1] == ["DATA"] and self._saw_table:
+            if name not in _FORMS:
+                raise self._refuse(f"has its rows as {name}, which cannot be read")
             self.header.form = name
             extension = attributes.get("extnum", "")
             self.header.extension = int(extension) if extension.isdecimal() else None
@@ -250,16 +259,11 @@ class _HeaderReader:
         name = attributes.get("name") or attributes.get("ID")
         if not name:
             raise self._refuse(f"FIELD {len(self.header.fields) + 1} has no name")
-        try:
-            datatype = Datatype(attributes.get("datatype", "").strip())
-        except ValueError:
-            raise self._refuse(
-                f"FIELD {name!r} has the datatype {attributes.get('datatype')!r}, which VOTable "
-                f"does not know; it knows {', '.join(Datatype)}"
-            ) from None
-        arraysize = attributes.get("arraysize", "").replace(" ", "") or None
+        datatype, arraysize = self._type_of(name, attributes)
         if arraysize is not None and not _ARRAYSIZE.match(arraysize):
-            raise self._refuse(f"FIELD {name!r} has the arraysize {arraysize!r}, which is not legal")
+            raise self._refuse(
+                f"FIELD {name!r} has the arraysize {arraysize!r}, which is not legal"
+            )
         column = Column(
             name=name,
             datatype=datatype,
@@ -274,3 +278,17 @@ class _HeaderReader:
         if (column.ucd or "").lower().startswith("pos.eq") and "ref" in attributes:
             self._position_refs.append(attributes["ref"])
         self.header.fields.append(VOTableField(column, self._field_null))
+
+    def _type_of(self, name: str, attributes: dict[str, str]) -> tuple[Datatype, str | None]:
+        declared = attributes.get("datatype", "").strip()
+        arraysize = attributes.get("arraysize", "").replace(" ", "") or None
+        if declared in _ALIASES:
+            datatype, default = _ALIASES[declared]
+            return datatype, arraysize or default
+        try:
+            return Datatype(declared), arraysize
+        except ValueError:
+            raise self._refuse(
+                f"FIELD {name!r} has the datatype {declared!r}, which VOTable does not know; "
+                f"it knows {', '.join(Datatype)}"
+            ) from None

@@ -54,36 +54,38 @@ def tabledata_batches(
 
 
 def _rows(path: Path, width: int, refuse: Refusal) -> Iterator[list[str | None]]:
-    # The header was read without entities or an internal DTD; none may come later either.
-    events = etree.iterparse(
-        str(path),
-        events=("end",),
-        tag=("{*}TR", "{*}TABLEDATA"),
-        huge_tree=True,
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        remove_comments=True,
-        remove_pis=True,
-    )
     number = 0
-    try:
-        for _, element in events:
-            if element.tag.endswith("TABLEDATA"):
-                return
-            number += 1
-            cells = [cell.text for cell in element]
-            if len(cells) != width:
-                raise refuse(
-                    f"row {number} has {len(cells)} cells where the table has {width} columns"
-                )
-            yield cells
-            element.clear()
-            parent = element.getparent()
-            if parent is not None:
-                parent.remove(element)
-    except etree.XMLSyntaxError as exc:
-        raise refuse(f"is broken XML after row {number}: {first_line(exc)}") from exc
+    with path.open("rb") as file:
+        # The header was read without entities or an internal DTD; none may come later either.
+        events = etree.iterparse(
+            file,
+            events=("end",),
+            tag=("{*}TR", "{*}TABLEDATA"),
+            huge_tree=True,
+            resolve_entities=False,
+            no_network=True,
+            load_dtd=False,
+            remove_comments=True,
+            remove_pis=True,
+        )
+        try:
+            for _, element in events:
+                if element.tag.endswith("TABLEDATA"):
+                    return
+                number += 1
+                cells = [cell.text for cell in element]
+                if len(cells) != width:
+                    raise refuse(
+                        f"row {number} has {len(cells)} cells where the table has {width} columns"
+                    )
+                yield cells
+                # Memory stays flat only if rows leave the tree.
+                element.clear()
+                parent = element.getparent()
+                if parent is not None:
+                    parent.remove(element)
+        except etree.XMLSyntaxError as exc:
+            raise refuse(f"is broken XML after row {number}: {first_line(exc)}") from exc
 
 
 def _columns(
@@ -122,7 +124,7 @@ def _elements(words: pa.Array, field: VOTableField) -> pa.Array:
     if field.column.datatype in (Datatype.BOOLEAN, Datatype.BIT):
         return _booleans(words)
     kind = _NUMBERS[field.column.datatype]
-    void = pc.or_(pc.equal(words, ""), pc.equal(words, field.null or ""))
+    void = pc.is_in(words, pa.array(["", "null", "NULL", (field.null or "").strip()]))
     words = pc.if_else(void, None, pc.utf8_ltrim(words, "+"))
     if pa.types.is_integer(kind):
         words = _decimal(words)

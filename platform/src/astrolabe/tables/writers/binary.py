@@ -55,7 +55,7 @@ def declared_datatypes(columns: tuple[Column, ...], *, null_mask: bool) -> dict[
     return {
         c.name: Datatype.SHORT.value
         for c in columns
-        if c.datatype is Datatype.UNSIGNED_BYTE and c.nullable
+        if _needs_short(c)
     }
 
 
@@ -67,12 +67,18 @@ def declared_nulls(columns: tuple[Column, ...], *, null_mask: bool) -> dict[str,
     nulls = {}
     for column in columns:
         datatype = column.datatype
-        if datatype is Datatype.UNSIGNED_BYTE and not null_mask:
+        if not null_mask and _needs_short(column):
             datatype = Datatype.SHORT
         wanted = column.nullable if not null_mask else column.is_array
         if wanted and datatype in INTEGER_SENTINELS:
             nulls[column.name] = INTEGER_SENTINELS[datatype]
     return nulls
+
+
+def _needs_short(column: Column) -> bool:
+    # A null array of variable size is an empty one, which needs no value.
+    variable = column.arraysize is not None and column.arraysize.endswith("*")
+    return column.datatype is Datatype.UNSIGNED_BYTE and column.nullable and not variable
 
 
 class RowEncoder:
@@ -136,7 +142,9 @@ def _mask(batch: pa.RecordBatch) -> Array:
 
 def _pack(fields: list[Array], rows: int) -> Array:
     """Return fields of fixed size side by side as one structured array."""
-    layout = np.dtype([(f"f{i}", f.dtype.newbyteorder(">"), f.shape[1:]) for i, f in enumerate(fields)])
+    layout = np.dtype(
+        [(f"f{i}", f.dtype.newbyteorder(">"), f.shape[1:]) for i, f in enumerate(fields)]
+    )
     packed = np.empty(rows, layout)
     for i, field in enumerate(fields):
         packed[f"f{i}"] = field
@@ -278,6 +286,11 @@ class _FieldEncoder:
 
     def _encode_bits(self, array: pa.Array) -> Array | tuple[Array, pa.Array]:
         """Return bits, eight to a byte, the first one highest; a scalar takes a byte."""
+        if array.null_count and not (self._null_mask or self._variable):
+            raise AdqlTypeError(
+                f"Column {self._column.name!r} has a null among its bits, which this form cannot "
+                "tell; ask for VOTable BINARY2 or CSV."
+            )
         if not self._column.is_array:
             # Some readers look at the highest bit, some at the fourth: with all set both agree.
             return np.where(plain(array, fill=False), np.uint8(0xFF), np.uint8(0))

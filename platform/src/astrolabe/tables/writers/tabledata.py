@@ -56,11 +56,23 @@ def _cells(array: pa.Array, column: Column) -> pa.Array:
     if column.is_string:
         return _escaped(array)
     if column.is_array or is_complex(column):
-        return list_text(array, column, null=_null_element(array, column))
+        return _arrays(array, column)
     if pa.types.is_boolean(array.type):
         one, zero = ("1", "0") if column.datatype is Datatype.BIT else ("T", "F")
         return pc.if_else(array, one, zero)
     return number_text(array)
+
+
+def _arrays(array: pa.Array, column: Column) -> pa.Array:
+    """Return array cells; a null one of fixed size is all nulls, as its elements are counted."""
+    null = _null_element(array, column)
+    text = list_text(array, column, null=null)
+    if array.null_count and null and not (column.arraysize or "").endswith("*"):
+        size = 2 if is_complex(column) else 1
+        for part in (column.arraysize or "1").split("x"):
+            size *= int(part)
+        text = pc.fill_null(text, " ".join([null] * size))
+    return text
 
 
 def _null_element(array: pa.Array, column: Column) -> str:
