@@ -200,10 +200,15 @@ def test_a_job_of_another_service_is_not_found(service: JobService) -> None:
         service.abort(job.job_id, kind=KIND)
 
 
-@pytest.mark.parametrize("job_id", ["", "nosuchjob", "'; DROP TABLE job; --", "x" * 10_000])
+@pytest.mark.parametrize(
+    "job_id", ["", "nosuchjob", "'; DROP TABLE job; --", "x" * 10_000, "a\0b", "\ud800"]
+)
 def test_an_unknown_id_is_not_found(service: JobService, job_id: str) -> None:
     with pytest.raises(NotFoundError):
         service.get(job_id)
+    with pytest.raises(NotFoundError) as caught:
+        service.start(job_id)
+    assert len(caught.value.message) < 200
 
 
 def test_anonymous_jobs_are_limited(store: JobStore) -> None:

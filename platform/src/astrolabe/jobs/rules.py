@@ -15,6 +15,7 @@ from astrolabe.jobs.model import ACTIVE_PHASES, FINAL_PHASES, Job, JobParameter,
 
 __all__ = [
     "aborted",
+    "is_job_id",
     "no_such_job",
     "queued",
     "read_cursor",
@@ -100,7 +101,12 @@ def readable(job: Job, kind: str | None, principal_name: str | None) -> Job:
 
 def no_such_job(job_id: str) -> NotFoundError:
     """Return the error of an id that leads to no job, or to none that the caller may see."""
-    return NotFoundError(f"There is no job {job_id!r}; it may have been destroyed.")
+    return NotFoundError(f"There is no job {job_id[:40]!r}; it may have been destroyed.")
+
+
+def is_job_id(text: str) -> bool:
+    """Whether `text` can be a job's id; what it lets through both databases can compare."""
+    return len(text) <= 40 and text.isascii() and text.isalnum()
 
 
 def storable(name: str, text: str) -> str:
@@ -140,6 +146,6 @@ def read_cursor(cursor: str) -> tuple[datetime, str]:
         when = datetime.fromisoformat(created)
     except (ValueError, binascii.Error) as exc:
         raise BadParameterError("The cursor is not one that a page of jobs gave.") from exc
-    if when.tzinfo is None:
+    if when.tzinfo is None or not is_job_id(job_id):
         raise BadParameterError("The cursor is not one that a page of jobs gave.")
     return when, job_id

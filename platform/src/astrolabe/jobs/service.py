@@ -172,7 +172,7 @@ class JobService:
         NotFoundError
             Raised if there is no such job, if it was destroyed, or if it is another's.
         """
-        job = self._store.get(job_id)
+        job = self._store.get(job_id) if rules.is_job_id(job_id) else None
         if job is None:
             raise rules.no_such_job(job_id)
         return rules.readable(job, kind, principal_name)
