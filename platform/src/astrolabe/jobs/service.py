@@ -476,12 +476,13 @@ class JobService:
         principal_name: str | None,
         change: Callable[[Job], Job],
     ) -> Job:
-        job = self._store.update(
-            job_id, lambda job: change(rules.readable(job, kind, principal_name))
-        )
-        if job is None:
+        def permitted(job: Job) -> Job:
+            return change(rules.readable(job, kind, principal_name))
+
+        changed = self._store.update(job_id, permitted) if rules.is_job_id(job_id) else None
+        if changed is None:
             raise rules.no_such_job(job_id)
-        return job
+        return changed
 
     def _clipped_seconds(self, seconds: int) -> int:
         if seconds < 0:
