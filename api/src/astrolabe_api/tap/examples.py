@@ -123,13 +123,14 @@ def _telling_columns(table: TableMeta) -> list[Column]:
 
 
 def _some_position(view: CatalogView, table: TableMeta) -> tuple[float, float]:
-    """Return right ascension and declination (deg, ICRS) near rows of the table."""
+    """Return right ascension and declination (deg, ICRS) of some row of the table."""
     version = view.table(table.schema, table.name)
     if version is None or version.index.group_rows.size == 0:
         return 180.0, 0.0
     index = version.index
     middle = int(index.group_rows.size // 2)
-    cell = (int(index.group_healpix_min[middle]) + int(index.group_healpix_max[middle])) // 2
+    # A row is there: it is the first of its row group.
+    cell = int(index.group_healpix_min[middle])
     x, y, z = cell_centers(29, np.array([cell]))[0]
     return float(np.degrees(np.arctan2(y, x)) % 360.0), float(np.degrees(np.arcsin(z)))
 
