@@ -71,7 +71,11 @@ def test_every_format_writes_and_has_names_of_its_own() -> None:
     for output in OUTPUT_FORMATS:
         names += [output.mime, *output.other_mimes, *output.aliases]
         writer = open_writer(output, header())
-        pieces = [*writer.start(), *writer.write(batch().slice(0, 2)), *writer.finish(overflow=True)]
+        pieces = [
+            *writer.start(),
+            *writer.write(batch().slice(0, 2)),
+            *writer.finish(overflow=True),
+        ]
         assert b"".join(pieces)
         assert output.extension.startswith(".")
     assert len(names) == len(set(names))

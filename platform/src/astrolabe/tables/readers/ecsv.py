@@ -17,7 +17,12 @@ from astrolabe.tables.model import Column, CoordinateSystem, Datatype, arrow_typ
 from astrolabe.tables.readers.base import Refusal, batch_of, first_line, sliced, unique_names
 from astrolabe.tables.readers.decode import timestamps
 from astrolabe.tables.readers.delimited import TextLayout, read_start, string_batches
-from astrolabe.tables.readers.yaml_meta import described_columns, load_description, text_of
+from astrolabe.tables.readers.yaml_meta import (
+    described_columns,
+    load_description,
+    mapping_of,
+    text_of,
+)
 from astrolabe.tables.source import SourceMeta
 
 __all__ = ["EcsvSource"]
@@ -88,8 +93,7 @@ class EcsvSource:
         self._places = [i for i, name in enumerate(order) if name in by_name]
         if not self._fields:
             raise refuse("has no column that a table can hold")
-        meta = document.get("meta")
-        meta = meta if isinstance(meta, dict) else {}
+        meta = mapping_of(document.get("meta"))
         self._meta = SourceMeta(
             columns=tuple(field.column for field in self._fields),
             name=text_of(meta.get("name")),
@@ -121,8 +125,7 @@ class EcsvSource:
     def _field(self, entry: dict[str, Any]) -> _Field | None:
         name = str(entry["name"])
         datatype, subtype = str(entry.get("datatype", "")), entry.get("subtype")
-        meta = entry.get("meta")
-        meta = meta if isinstance(meta, dict) else {}
+        meta = mapping_of(entry.get("meta"))
         arraysize: str | None = None
         if subtype is not None:
             match = _SUBTYPE.match(str(subtype).strip())

@@ -122,14 +122,17 @@ class FitsSource:
             with warnings.catch_warnings():
                 # What matters of a strange header is refused below, with a reason.
                 warnings.simplefilter("ignore")
-                header, self._start = _find_table(self._path, hdu, refuse)
+                self._read_header(hdu, as_string)
         except (OSError, ValueError, TypeError, KeyError, VerifyError) as exc:
             raise refuse(f"is not a readable FITS file: {first_line(exc)}") from exc
+
+    def _read_header(self, hdu: int | str | None, as_string: Collection[str]) -> None:
+        header, self._start = _find_table(self._path, hdu, self._refuse)
         self._row_bytes = int(header["NAXIS1"])
         self._rows = int(header["NAXIS2"])
         self._heap_start = int(header.get("THEAP", self._row_bytes * self._rows))
         self._heap_bytes = int(header["PCOUNT"]) - (self._heap_start - self._row_bytes * self._rows)
-        self._fields = _fields(header, as_string, refuse)
+        self._fields = _fields(header, as_string, self._refuse)
         self._check_size()
         self._meta = SourceMeta(
             columns=tuple(field.column for field in self._fields),
@@ -223,7 +226,7 @@ def _find_table(path: Path, hdu: int | str | None, refuse: Refusal) -> tuple[fit
             found.append(f"{number} {name} {kind}".strip())
             wanted = kind == "BINTABLE" and not unit.header.get("ZIMAGE", False)
             if hdu is not None:
-                chosen = number == hdu or str(hdu).upper() == (name.upper() or None)
+                chosen = str(hdu).upper() in (str(number), name.upper())
                 if chosen and not wanted:
                     raise refuse(f"extension {hdu} is no binary table")
                 wanted = chosen

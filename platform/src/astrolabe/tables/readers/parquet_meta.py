@@ -14,7 +14,12 @@ import pyarrow as pa
 from astrolabe.core.errors import RequestError
 from astrolabe.tables.model import Column, CoordinateSystem, Datatype
 from astrolabe.tables.readers.votable_header import read_header_text
-from astrolabe.tables.readers.yaml_meta import described_columns, load_description, text_of
+from astrolabe.tables.readers.yaml_meta import (
+    described_columns,
+    load_description,
+    mapping_of,
+    text_of,
+)
 
 __all__ = ["FileMeta", "metadata_of_file"]
 
@@ -64,14 +69,13 @@ def _from_yaml(text: bytes) -> FileMeta:
         return FileMeta()
     columns = {}
     for entry in entries:
-        meta = entry.get("meta")
         name = str(entry["name"])
         columns[name] = Column(
             name=name,
             # Only the texts count: Arrow knows the types.
             datatype=Datatype.CHAR,
             unit=text_of(entry.get("unit")),
-            ucd=text_of(meta.get("ucd")) if isinstance(meta, dict) else None,
+            ucd=text_of(mapping_of(entry.get("meta")).get("ucd")),
             description=text_of(entry.get("description")),
         )
     return FileMeta(columns=columns)

@@ -193,6 +193,9 @@ def _read(cells: pa.Array, kind: _Kind) -> pa.Array:
 
 def _try(cells: pa.Array, target: pa.DataType) -> pa.Array | None:
     """Return numbers, or `None` if a cell is none; plain digits are the fast way."""
+    if _some(pc.match_substring(cells, "x", ignore_case=True)):
+        # Arrow would read hexadecimal digits, which could not be told from what they became.
+        return None
     try:
         return cells.cast(target)
     except pa.ArrowInvalid:
@@ -204,6 +207,10 @@ def _try(cells: pa.Array, target: pa.DataType) -> pa.Array | None:
         return plain.cast(target)
     except pa.ArrowInvalid:
         return None
+
+
+def _some(test: pa.Array) -> bool:
+    return bool(pc.any(test, min_count=0).as_py())
 
 
 def _beyond_double(integers: pa.Array) -> bool:

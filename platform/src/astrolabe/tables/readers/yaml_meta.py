@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["described_columns", "load_description", "text_of"]
+__all__ = ["described_columns", "load_description", "mapping_of", "text_of"]
 
 
 class _Loader(yaml.SafeLoader):
@@ -62,6 +62,15 @@ def described_columns(document: dict[str, Any]) -> list[dict[str, Any]]:
         if not isinstance(entry, dict) or not entry.get("name"):
             raise ValueError("a column of the YAML has no name")
     return entries
+
+
+def mapping_of(value: object) -> dict[Any, Any]:
+    """Return a mapping, also from YAML's list of pairs (``!!omap``); of anything else an empty one."""
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, list) and all(isinstance(v, tuple) and len(v) == 2 for v in value):
+        return dict(value)
+    return {}
 
 
 def text_of(value: object) -> str | None:

@@ -52,11 +52,7 @@ def declared_datatypes(columns: tuple[Column, ...], *, null_mask: bool) -> dict[
     """
     if null_mask:
         return {}
-    return {
-        c.name: Datatype.SHORT.value
-        for c in columns
-        if _needs_short(c)
-    }
+    return {c.name: Datatype.SHORT.value for c in columns if _needs_short(c)}
 
 
 def declared_nulls(columns: tuple[Column, ...], *, null_mask: bool) -> dict[str, int]:
