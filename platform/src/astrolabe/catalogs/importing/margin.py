@@ -263,14 +263,14 @@ def _one_chunk(column: pa.ChunkedArray[Any]) -> pa.Array[Any]:
 def _circle_cells(ra_rad: Floats, dec_rad: Floats, radius_rad: float) -> Indices:
     """Return the cells at order 29 of points on a circle around each position, (n, points)."""
     bearing = np.arange(_CIRCLE_POINTS) * (2.0 * math.pi / _CIRCLE_POINTS)
-    dec, ra = dec_rad[:, None], ra_rad[:, None]
-    sin_dec = np.sin(dec) * math.cos(radius_rad) + np.cos(dec) * math.sin(radius_rad) * np.cos(
-        bearing
-    )
-    dec_point = np.arcsin(np.clip(sin_dec, -1.0, 1.0))
-    ra_point = ra + np.arctan2(
-        np.sin(bearing) * math.sin(radius_rad) * np.cos(dec),
-        math.cos(radius_rad) - np.sin(dec) * sin_dec,
-    )
-    cells = healpix_29(np.mod(np.degrees(ra_point), 360.0).ravel(), np.degrees(dec_point).ravel())
-    return cells.reshape(ra_point.shape)
+    sin_ra, cos_ra = np.sin(ra_rad)[:, None], np.cos(ra_rad)[:, None]
+    sin_dec, cos_dec = np.sin(dec_rad)[:, None], np.cos(dec_rad)[:, None]
+    # Steps to the north and to the east in the tangent plane: exact at the poles, too.
+    north, east = math.sin(radius_rad) * np.cos(bearing), math.sin(radius_rad) * np.sin(bearing)
+    outward = math.cos(radius_rad) * cos_dec - north * sin_dec
+    x = outward * cos_ra - east * sin_ra
+    y = outward * sin_ra + east * cos_ra
+    z = math.cos(radius_rad) * sin_dec + north * cos_dec
+    ra_deg = np.degrees(np.arctan2(y, x))
+    dec_deg = np.degrees(np.arctan2(z, np.hypot(x, y)))
+    return healpix_29(ra_deg.ravel(), dec_deg.ravel()).reshape(x.shape)
