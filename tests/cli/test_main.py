@@ -107,15 +107,3 @@ def test_each_command_is_there_and_its_line_in_the_list_is_its_own(name: str) ->
     assert command.hidden is (line is None)
     if line is not None:
         assert command.get_short_help_str(limit=100) == line
-
-
-def test_a_server_does_not_load_what_it_does_not_use() -> None:
-    code = (
-        "import sys; from astrolabe.cli.libraries import leave_out_unused; leave_out_unused(); "
-        "import pyarrow as pa; pa.array([1, 2]); import astrolabe.sky.regions; "
-        "print([n for n in ('pandas', 'matplotlib') if sys.modules[n] is not None])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
-    assert done.stdout.strip() == "[]"

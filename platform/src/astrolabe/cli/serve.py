@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from astrolabe.cli.libraries import leave_out_unused
 from astrolabe.cli.options import settings_options
 from astrolabe.cli.parent import end_with_parent
 
@@ -41,7 +40,6 @@ def serve(*, settings: Settings, fd: int | None, supervised: bool) -> None:
     """
     if supervised:
         end_with_parent()
-    leave_out_unused()
     import uvicorn  # noqa: PLC0415 - keeps --help fast
 
     from astrolabe.core.logging import configure_logging  # noqa: PLC0415 - keeps --help fast

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from astrolabe.cli.libraries import leave_out_unused
 from astrolabe.cli.options import settings_options
 from astrolabe.cli.parent import end_with_parent
 from astrolabe.core.errors import InternalError
@@ -30,7 +29,6 @@ def worker(*, settings: Settings, supervised: bool) -> None:
     """
     if supervised:
         end_with_parent()
-    leave_out_unused()
     from astrolabe.core.logging import configure_logging  # noqa: PLC0415 - keeps --help fast
     from astrolabe.factory import ProcessContext  # noqa: PLC0415 - keeps --help fast
 
