@@ -111,9 +111,8 @@ def running_platform(
     try:
         address = _wait_for_address(home, process)
         platform = RunningPlatform(home=home, address=address, process=process)
-        _wait_until(lambda: _is_healthy(address), process, _READY_SECONDS, "answer")
-        if demo:
-            _wait_until(lambda: _demo_is_ready(home), process, _DEMO_SECONDS, "make the demo")
+        seconds = _DEMO_SECONDS if demo else _READY_SECONDS
+        _wait_until(lambda: _is_healthy(address), process, seconds, "answer")
         yield platform
     finally:
         process.send_signal(signal.SIGTERM)
@@ -147,13 +146,6 @@ def _is_healthy(address: str) -> bool:
     try:
         return httpx.get(f"{address}/health", timeout=5).status_code == 200
     except httpx.HTTPError:
-        return False
-
-
-def _demo_is_ready(home: Path) -> bool:
-    try:
-        return bool(json.loads((home / "demo.json").read_text())["state"] == "ready")
-    except (OSError, ValueError):
         return False
 
 

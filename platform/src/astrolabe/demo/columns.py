@@ -121,7 +121,6 @@ _BAND = _column(
     "Filter band: u, g, r, i, z or y",
     ucd="meta.id;instr.filter",
     principal=True,
-    arraysize="1",
 )
 _MID_TIME = _column(
     "midpointMjdTai",
@@ -172,7 +171,6 @@ OBJECT: tuple[Column, ...] = (
         Datatype.CHAR,
         "Band in which the shape was measured",
         ucd="meta.id;instr.filter",
-        arraysize="1",
     ),
     _column(
         "refExtendedness",
@@ -336,7 +334,6 @@ VISIT: tuple[Column, ...] = (
         "Filter band: u, g, r, i, z or y",
         ucd="meta.id;instr.filter",
         principal=True,
-        arraysize="1",
     ),
     _column(
         "ra",
