@@ -72,6 +72,7 @@ def test_every_error_code_has_its_paragraph() -> None:
     assert described == _error_codes()
 
 
+@pytest.mark.timeout(60)
 def test_every_address_is_described(tmp_path: Path) -> None:
     create_app = importlib.import_module("astrolabe_api.main").create_app
     paths = create_app(Settings(home=tmp_path)).openapi()["paths"]
