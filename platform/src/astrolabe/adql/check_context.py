@@ -40,6 +40,11 @@ class CheckContext:
     height: int = 0
     _keys: int = 0
 
+    @property
+    def syntax_only(self) -> bool:
+        """Whether there is no schema: names exist and columns have the type that is needed."""
+        return self.lookup is None
+
     def next_key(self) -> str:
         """Return a new key for a source."""
         key = f"t{self._keys}"

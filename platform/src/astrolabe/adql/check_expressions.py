@@ -49,6 +49,7 @@ from astrolabe.adql.tree import (
     Select,
 )
 from astrolabe.core.errors import AdqlSyntaxError, UnknownFunctionError
+from astrolabe.tables.model import Column, Datatype
 
 __all__ = ["ExpressionChecker", "QueryChecker"]
 
@@ -163,6 +164,9 @@ class ExpressionChecker:
             for part in ("table", "db", "catalog")
             if node.args.get(part)
         )
+        if self._context.syntax_only:
+            column = Column(name=str(node.this.this), datatype=Datatype.CHAR, arraysize="*")
+            return ColumnRef(Kind.NULL, "", column)
         found = self._scope.resolve(
             identifier_of(node.this), qualifiers, self._context.where(node)
         )
@@ -417,6 +421,8 @@ class ExpressionChecker:
         elif right.kind in (Kind.TIMESTAMP, Kind.BOOLEAN):
             left = self._as_kind(left, right.kind, left_node)
         kinds = {left.kind, right.kind} - {Kind.NULL}
+        if self._context.syntax_only:
+            return left, right
         if len(kinds) == 2 and not kinds <= NUMBERS:
             self._context.type_error(
                 f"{describe(left.kind).capitalize()} cannot be compared with"

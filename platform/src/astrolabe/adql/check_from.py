@@ -75,7 +75,7 @@ class FromChecker:
         return joined.relation
 
     def _together(self, left: _Joined, right: _Joined, node: exp.Expr) -> _Joined:
-        for source in right.sources:
+        for source in () if self._context.syntax_only else right.sources:
             for other in left.sources:
                 if len(source.names) == len(other.names) and all(
                     same_name(a, b) for a, b in zip(source.names, other.names, strict=True)
@@ -118,7 +118,7 @@ class FromChecker:
             )
             for item in query.items
         ]
-        is_open = self._context.lookup is None
+        is_open = self._context.syntax_only
         source = Source(key, (alias,), None if is_open else tuple(columns))
         return _Joined(SubquerySource(key, query), [source], columns)
 
@@ -143,7 +143,7 @@ class FromChecker:
         columns = tuple(
             Exposed(column.name, reference(key, column), column, shown) for column in meta.columns
         )
-        source = Source(key, names, None if context.lookup is None else columns)
+        source = Source(key, names, None if context.syntax_only else columns)
         return _Joined(source_node, [source], list(columns))
 
     def _find(self, node: exp.Table, schema: Identifier | None, table: Identifier) -> TableMeta:
@@ -179,6 +179,11 @@ class FromChecker:
         joined = self._together(left, right, node)
         how = _SIDES[str(node.args.get("side") or "")]
         condition: Expr | None = None
+        conditions = [node.args.get(part) for part in ("on", "using", "method")]
+        if not any(conditions):
+            # ADQL's grammar leaves the condition optional: all pairs, as with a comma.
+            joined.relation = Join("cross", left.relation, right.relation, None)
+            return joined
         if node.args.get("on"):
             scope = Scope(joined.sources, joined.visible, parent)
             checker = ExpressionChecker(context, scope, self._check_query)

@@ -10,7 +10,7 @@ from sqlglot import exp
 from astrolabe.adql.check_context import CheckContext
 from astrolabe.adql.constants import constant_value
 from astrolabe.adql.kinds import GEOMETRIES, NUMBERS, describe
-from astrolabe.adql.tree import Box, Call, Circle, Expr, Kind, Literal, Point, Polygon
+from astrolabe.adql.tree import Aggregate, Box, Call, Circle, Expr, Kind, Literal, Point, Polygon
 from astrolabe.core.errors import AdqlSyntaxError
 
 __all__ = ["check_call"]
@@ -71,6 +71,9 @@ class _Geometry:
     def _without_frame(self, nodes: list[exp.Expr]) -> list[exp.Expr]:
         """Take off the deprecated first argument, a coordinate system."""
         first = nodes[0]
+        if isinstance(first, exp.Null) and len(nodes) % 2 == (0 if self._name == "CIRCLE" else 1):
+            # NULL for the coordinate system, where the number of arguments shows that it is one.
+            return nodes[1:]
         if not (isinstance(first, exp.Literal) and first.args.get("is_string")):
             return nodes
         text = str(first.this)
@@ -85,7 +88,7 @@ class _Geometry:
                 )
             known.pop(0)
         frame = words[0] if words and words[0] in _FRAMES else "ICRS"
-        if frame not in _OUR_FRAMES and self._context.lookup is not None:
+        if frame not in _OUR_FRAMES and not self._context.syntax_only:
             self._context.unsupported(
                 f"Positions are ICRS here; {frame} is not converted, give ICRS coordinates", first
             )
@@ -144,9 +147,14 @@ class _Geometry:
             )
         return value
 
+    def _constant(self, value: Expr) -> float | None:
+        """Return a constant whose value must be checked."""
+        return None if self._context.syntax_only else constant_value(value)
+
     def _geometry(self, index: int, kinds: frozenset[Kind]) -> Expr:
         value = self._args[index]
-        if value.kind not in kinds and value.kind != Kind.NULL:
+        unfit = value.kind not in kinds and value.kind != Kind.NULL
+        if unfit or isinstance(value, Aggregate):
             wanted = " or ".join(sorted(describe(kind) for kind in kinds))
             self._context.type_error(
                 f"{self._name} needs {wanted} here, not {describe(value.kind)}",
@@ -156,7 +164,7 @@ class _Geometry:
 
     def _point(self, index: int) -> Expr:
         lon, lat = self._number(index), self._number(index + 1)
-        constant = constant_value(lat)
+        constant = self._constant(lat)
         if constant is not None and not -90 <= constant <= 90:
             self._context.type_error(
                 f"A latitude lies between -90 and 90 degrees, not at {constant:g}",
@@ -175,7 +183,7 @@ class _Geometry:
     def _circle(self) -> Expr:
         self._count(2, 3)
         radius = self._number(-1)
-        constant = constant_value(radius)
+        constant = self._constant(radius)
         if constant is not None and not 0 <= constant <= 180:
             self._context.type_error(
                 f"A radius lies between 0 and 180 degrees, not at {constant:g}", self._nodes[-1]
@@ -186,7 +194,7 @@ class _Geometry:
         self._count(3, 4)
         width, height = self._number(-2), self._number(-1)
         for index, size, most in ((-2, width, 360), (-1, height, 180)):
-            constant = constant_value(size)
+            constant = self._constant(size)
             if constant is not None and not 0 <= constant <= most:
                 self._context.type_error(
                     f"A box's {'width' if index == -2 else 'height'} lies between 0 and {most}"
@@ -212,18 +220,22 @@ class _Geometry:
                 f"POLYGON needs at least 3 vertices, not {len(vertices)}",
                 position=self._context.where(self._node),
             )
-        self._check_vertices(vertices)
-        return Polygon(Kind.POLYGON, vertices)
+        return Polygon(Kind.POLYGON, self._checked_vertices(vertices))
 
-    def _check_vertices(self, vertices: tuple[Expr, ...]) -> None:
-        """Refuse constant vertices that make no polygon."""
+    def _checked_vertices(self, vertices: tuple[Expr, ...]) -> tuple[Expr, ...]:
+        """Refuse constant vertices that make no polygon; a repeated last one is left out."""
+        if self._context.syntax_only:
+            return vertices
         places = [constant_vector(vertex) for vertex in vertices]
+        first, last = places[0], places[-1]
+        if len(vertices) > 3 and first and last and math.dist(first, last) <= _SAME_PLACE_RAD:
+            vertices, places = vertices[:-1], places[:-1]
         known = [place for place in places if place is not None]
         for index, place in enumerate(known):
             for other in known[:index]:
                 if math.dist(place, other) <= _SAME_PLACE_RAD:
                     self._context.type_error(
-                        "A polygon's vertices must differ; the first is not repeated at the end",
+                        "A polygon's vertices must differ",
                         self._node,
                     )
         if len(known) == len(places):
@@ -233,14 +245,14 @@ class _Geometry:
                         "Two neighbouring vertices lie opposite on the sky: no side is shortest",
                         self._node,
                     )
+        return vertices
 
     # --- functions of geometries -----------------------------------------------------------------
 
     def _predicate(self) -> Expr:
         self._count(2)
         first = self._geometry(0, GEOMETRIES)
-        kinds = _REGIONS if self._name == "CONTAINS" else GEOMETRIES
-        second = self._geometry(1, kinds)
+        second = self._geometry(1, GEOMETRIES)
         return Call(Kind.INTEGER, self._name, (first, second))
 
     def _distance(self) -> Expr:

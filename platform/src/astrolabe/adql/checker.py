@@ -110,7 +110,8 @@ class _QueryChecker:
             top=_count(node.args.get("limit")),
             offset=_count(node.args.get("offset")),
         )
-        check_grouping(context, select, node, scope.keys())
+        if not context.syntax_only:
+            check_grouping(context, select, node, scope.keys())
         return select
 
     def _subquery(self, node: exp.Expr, parent: Scope | None, existence: bool) -> Select:  # noqa: FBT001 - a callback's fixed form
@@ -182,6 +183,8 @@ class _QueryChecker:
         )
         found = [source for source in scope.sources if source.is_called(qualifiers)]
         text = ".".join(q.name for q in reversed(qualifiers))
+        if self._context.syntax_only:
+            return []
         if not found:
             names = ", ".join(source.shown for source in scope.sources)
             raise UnknownTableError(
@@ -264,6 +267,8 @@ class _QueryChecker:
     ) -> Expr:
         if isinstance(term, exp.Literal) and not term.args.get("is_string"):
             text = str(term.this)
+            if self._context.syntax_only:
+                return expressions.value(term)
             if not text.isdigit() or not 1 <= int(text) <= len(items):
                 raise AdqlSyntaxError(
                     f"ORDER BY {text}: output columns are numbered 1 to {len(items)}",

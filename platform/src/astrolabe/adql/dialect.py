@@ -177,18 +177,22 @@ def _check_tokens(items: list[Token], sql: str) -> None:
                 )
         elif kind == TokenType.R_PAREN:
             depth -= 1
-        if (
-            previous is not None
-            and previous.end + 1 == token.start
-            and kind in _WORDLIKE
-            and previous.token_type in _WORDLIKE
-        ):
+        if previous is not None and _run_together(previous, token):
             raise AdqlSyntaxError(
                 f"{sql[previous.start : token.end + 1]!r} is neither a number nor a name;"
                 " put a space or an operator between them",
                 position=position_at(sql, previous.start),
             )
         previous = token
+
+
+def _run_together(previous: Token, token: Token) -> bool:
+    """Whether two tokens touch that must not: ``1.2.3``, ``"a"b``, ``0x1F`` (but ``2desc`` may)."""
+    if previous.end + 1 != token.start or token.token_type not in _WORDLIKE:
+        return False
+    if previous.token_type == TokenType.NUMBER and token.token_type == TokenType.VAR:
+        return previous.text == "0" and token.text[0] in "xX"
+    return previous.token_type in _WORDLIKE
 
 
 def _foreign(token: Token, sql: str) -> AdqlSyntaxError | AdqlUnsupportedError:

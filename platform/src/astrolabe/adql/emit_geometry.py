@@ -1,26 +1,34 @@
-"""Geometry in DuckDB's SQL."""
+"""Geometry in DuckDB's SQL.
+
+What nearly every query asks, whether a point lies in a circle, box or polygon that is the same for
+all rows, becomes plain arithmetic with constants.  Everything else goes to
+:mod:`astrolabe.adql.duckdb_regions`.
+"""
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable
 
 from sqlglot import exp
+from sqlglot.dialects.duckdb import DuckDB
 from typing_extensions import override
 
 from astrolabe.adql import sql
 from astrolabe.adql.constants import constant_value
-from astrolabe.adql.emit_values import ValueEmitter, is_nan_possible
-from astrolabe.adql.sql import Term
-from astrolabe.adql.tree import (
-    Call,
-    Circle,
-    ColumnRef,
-    Expr,
-    GeometryColumn,
-    Kind,
-    Point,
+from astrolabe.adql.duckdb_regions import RegionSql
+from astrolabe.adql.emit_values import ValueEmitter
+from astrolabe.adql.spherical import (
+    SphericalPolygon,
+    Vector,
+    between_normals,
+    box_corners,
+    is_range_box,
+    unit_vector,
 )
+from astrolabe.adql.sql import Term
+from astrolabe.adql.tree import Box, Call, Circle, Expr, GeometryColumn, Kind, Point, Polygon
 from astrolabe.core.errors import AdqlUnsupportedError, InternalError
 
 __all__ = ["TOLERANCE_RAD", "GeometryEmitter"]
@@ -29,54 +37,136 @@ TOLERANCE_RAD = 1e-13
 """Points so close to a border count as on it, that is inside: some 0.02 microarcseconds."""
 
 _TOLERANCE_DEG = math.degrees(TOLERANCE_RAD)
-_FLIPPED = {"<": False, "<=": False, ">": True, ">=": True}
+_INWARD = frozenset(["<", "<="])
+_MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_PREFILTER_DEG = 60.0
+_DIALECT = DuckDB()
 
 
 class GeometryEmitter(ValueEmitter):
     """Emits geometries and what is asked of them."""
 
+    def __init__(self) -> None:
+        self._regions = RegionSql(TOLERANCE_RAD)
+
     @abstractmethod
     def compared(self, left: Expr, operator: str, right: Expr) -> exp.Expression:
         """Emit a comparison in which NaN counts as NULL."""
 
+    # --- values ----------------------------------------------------------------------------------
+
     @override
     def geometry_value(self, expr: Expr) -> exp.Expression:
         match expr:
-            case Point(_, lon, lat):
-                return exp.Array(expressions=[self.double(lon), self.double(lat)])
-            case Circle(_, center, radius):
-                lon_term, lat_term = self.coordinates(center)
-                return exp.Array(
-                    expressions=[sql.to_sql(lon_term), sql.to_sql(lat_term), self.double(radius)]
-                )
+            case Point() | Circle():
+                return exp.Array(expressions=[sql.to_sql(term) for term in self._numbers(expr)])
+            case Polygon():
+                return exp.Array(expressions=[sql.to_sql(term) for term in self._numbers(expr)])
+            case Box():
+                return self._box_value(expr)
+            case GeometryColumn(_, reference):
+                node = sql.column(reference.source, reference.column.name)
+                return sql.cast(node, "DOUBLE[]")
             case Call(_, "DISTANCE", (one, two)):
                 return self.distance(one, two)
-        raise AdqlUnsupportedError("This geometry cannot be computed yet")
+            case Call(_, "CONTAINS" | "INTERSECTS"):
+                yes = exp.If(this=self.predicate(expr, negated=False), true=sql.integer(1))
+                no = exp.If(this=self.predicate(expr, negated=True), true=sql.integer(0))
+                return exp.Case(ifs=[yes, no])
+            case Call(_, "COORD1" | "COORD2" as name, (point,)):
+                return sql.to_sql(self.coordinates(point)[0 if name == "COORD1" else 1])
+            case Call(_, "COORDSYS", (geometry,)):
+                shown = exp.Not(this=exp.Is(this=self.value(geometry), expression=exp.Null()))
+                return exp.Case(ifs=[exp.If(this=shown, true=sql.string("ICRS"))])
+            case Call(_, "AREA", (region,)):
+                return self._area(region)
+            case Call(_, "CENTROID", (geometry,)):
+                return self._centroid(geometry)
+        raise InternalError(f"{type(expr).__name__} is no geometry")
+
+    def _numbers(self, expr: Expr) -> list[Term]:
+        """Return the numbers that make up a point, circle or polygon in a result."""
+        match expr:
+            case Circle(_, center, radius):
+                return [*self.coordinates(center), self._term(radius)]
+            case Polygon(_, vertices):
+                return [term for vertex in vertices for term in self.coordinates(vertex)]
+        return list(self.coordinates(expr))
+
+    def _box_value(self, box: Box) -> exp.Expression:
+        """Emit a box as the polygon of its corners."""
+        (lon, lat), width, height = self._box_terms(box)
+        if not any(isinstance(term, exp.Expression) for term in (lon, lat, width, height)):
+            numbers = [float(x) for c in box_corners(lon, lat, width, height) for x in c]  # type: ignore[arg-type]  # all floats, as just tested
+            return exp.Array(expressions=[sql.number(x) for x in numbers])
+        half_width, half_height = sql.divide(width, 2.0), sql.divide(height, 2.0)
+        south = sql.function("greatest", sql.subtract(lat, half_height), -90.0)
+        north = sql.function("least", sql.add(lat, half_height), 90.0)
+        west, east = (
+            sql.function("mod", sql.add(sql.function("mod", edge, 360.0), 360.0), 360.0)
+            for edge in (sql.subtract(lon, half_width), sql.add(lon, half_width))
+        )
+        return exp.Array(expressions=[west, south, west, north, east, north, east, south])
+
+    def _area(self, region: Expr) -> exp.Expression:
+        if isinstance(region, Box):
+            (_, lat), width, height = self._box_terms(region)
+            half = sql.divide(height, 2.0)
+            south = sql.function("greatest", sql.subtract(lat, half), -90.0)
+            north = sql.function("least", sql.add(lat, half), 90.0)
+            span = sql.subtract(sql.sine(sql.radians(north)), sql.sine(sql.radians(south)))
+            size = sql.multiply(sql.multiply(span, width), 180 / math.pi)
+            polygon = self._measure(region, lambda a: self._regions.area(Kind.POLYGON, a))
+            return self._box_case(region, sql.to_sql(size), polygon)
+        return self._measure(region, lambda a: self._regions.area(region.kind, a))
+
+    def _centroid(self, geometry: Expr) -> exp.Expression:
+        if geometry.kind != Kind.POLYGON:
+            return exp.Array(expressions=[sql.to_sql(t) for t in self.coordinates(geometry)])
+        polygon = self._measure(geometry, self._regions.centroid)
+        if isinstance(geometry, Box):
+            center = self.coordinates(geometry.center)
+            middle = exp.Array(expressions=[sql.to_sql(term) for term in center])
+            return self._box_case(geometry, middle, polygon)
+        return polygon
+
+    def _measure(self, region: Expr, measure: Callable[[str], str]) -> exp.Expression:
+        regions = self._regions
+        return _raw(
+            regions.let(
+                _text(self.value(region)),
+                lambda a: f"CASE WHEN {regions.is_whole(a)} THEN {measure(a)} END",
+            )
+        )
 
     # --- points ----------------------------------------------------------------------------------
 
     def coordinates(self, point: Expr) -> tuple[Term, Term]:
-        """Return longitude and latitude of a point in degrees."""
+        """Return longitude and latitude of a point, or of a circle's centre, in degrees."""
         match point:
             case Point(_, lon, lat):
                 return self._term(lon), self._term(lat)
-            case GeometryColumn():
-                node = self.value(point)
-                return _element(node, 1), _element(node, 2)
-        raise InternalError(f"{type(point).__name__} is no point")
+            case Circle(_, center, _):
+                return self.coordinates(center)
+        node = sql.parenthesis(self.value(point))
+        return _element(node, 1), _element(node, 2)
 
     def _term(self, expr: Expr) -> Term:
         value = constant_value(expr)
         return self.double(expr) if value is None else value
 
-    def _haversines(self, one: Expr, two: Expr) -> tuple[Term, Term]:
+    def _box_terms(self, box: Box) -> tuple[tuple[Term, Term], Term, Term]:
+        return self.coordinates(box.center), self._term(box.width), self._term(box.height)
+
+    def _haversines(
+        self, one: tuple[Term, Term], two: tuple[Term, Term]
+    ) -> tuple[Term, Term]:
         """Return sin²(d/2) and cos²(d/2) of the distance d of two points.
 
         Both are sums of squares, so that small distances are exact to the last digits in the
         first and distances near 180 degrees in the second.
         """
-        lon1, lat1 = self.coordinates(one)
-        lon2, lat2 = self.coordinates(two)
+        (lon1, lat1), (lon2, lat2) = one, two
         half_lon = sql.radians(sql.divide(sql.subtract(lon1, lon2), 2.0))
         minus = sql.radians(sql.divide(sql.subtract(lat1, lat2), 2.0))
         plus = sql.radians(sql.divide(sql.add(lat1, lat2), 2.0))
@@ -90,8 +180,8 @@ class GeometryEmitter(ValueEmitter):
         return near, far
 
     def distance(self, one: Expr, two: Expr) -> exp.Expression:
-        """Return the distance of two points in degrees."""
-        near, far = self._haversines(one, two)
+        """Emit the distance of two points in degrees."""
+        near, far = self._haversines(self.coordinates(one), self.coordinates(two))
         angle = sql.arctan2(sql.square_root(near), sql.square_root(far))
         if not isinstance(angle, exp.Expression):
             return sql.number(math.degrees(2 * angle))
@@ -101,46 +191,282 @@ class GeometryEmitter(ValueEmitter):
         """Emit ``DISTANCE(a, b) operator limit``."""
         one, two = call.args
         radius = constant_value(limit)
-        if operator in ("=", "<>") or radius is None:
+        if operator in ("=", "<>"):
             return self.compared(call, operator, limit)
-        return self.within(one, two, radius, operator)
+        if radius is not None:
+            return self._within(self.coordinates(one), self.coordinates(two), radius, operator)
+        return self._within_any(self.distance(one, two), self._term(limit), operator)
 
-    def within(self, one: Expr, two: Expr, radius_deg: float, operator: str) -> exp.Expression:
+    def _within_any(self, distance: exp.Expression, radius: Term, operator: str) -> exp.Expression:
+        """Emit ``distance operator radius`` for a radius that depends on the row."""
+        node = sql.compare(distance, operator, sql.add(radius, _TOLERANCE_DEG))
+        greater = sql.to_sql(radius) if operator in _INWARD else distance
+        return sql.all_of([node, self.is_number(greater)])
+
+    def _within(
+        self, one: tuple[Term, Term], two: tuple[Term, Term], radius_deg: float, operator: str
+    ) -> exp.Expression:
         """Emit ``distance operator radius`` for a constant radius.
 
-        The border belongs to the circle, whether it is asked with < or <=.
+        The border belongs to the circle, whether it is asked for with < or <=.
         """
-        outside = _FLIPPED[operator]
-        if radius_deg < 0 or (radius_deg == 0 and operator in ("<", ">=")):
-            return exp.Boolean(this=outside)
+        inward = operator in _INWARD
         near, far = self._haversines(one, two)
-        half = math.radians(min(radius_deg, 180.0)) / 2 + TOLERANCE_RAD / 2
-        if radius_deg <= 90:
-            node = sql.compare(near, operator, math.sin(half) ** 2)
-            guard = near
-        else:
-            mirrored = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}[operator]
-            limit = math.cos(min(half, math.pi / 2)) ** 2
-            node = sql.compare(far, mirrored, limit if half < math.pi / 2 else -1.0)
-            guard = far
-        if ("<" in operator) == (radius_deg > 90):
-            return sql.all_of([node, self.is_number(sql.to_sql(guard))])
-        return node
+        half = math.radians(radius_deg) / 2 + TOLERANCE_RAD / 2
+        if radius_deg < 0 or (radius_deg == 0 and operator in ("<", ">=")):
+            # Never, or always where there are positions.
+            shown = sql.compare(near, ">=" if not inward else "<", 0.0)
+            return shown if inward else sql.all_of([shown, self.is_number(sql.to_sql(near))])
+        if radius_deg > 90:
+            limit = math.cos(half) ** 2 if half < math.pi / 2 else -1.0
+            node = sql.compare(far, _MIRRORED[operator], limit)
+            return sql.all_of([node, self.is_number(sql.to_sql(far))]) if inward else node
+        node = sql.compare(near, operator, math.sin(half) ** 2)
+        if not inward:
+            return sql.all_of([node, self.is_number(sql.to_sql(near))])
+        band = self._latitude_band(one[1], two[1], radius_deg)
+        return sql.all_of([*band, node])
+
+    @staticmethod
+    def _latitude_band(lat1: Term, lat2: Term, radius_deg: float) -> list[exp.Expression]:
+        """Emit what follows for the latitudes.
+
+        It spares sines, can be pushed down to files, and makes a join of two tables on their
+        distance a range join.
+        """
+        if radius_deg > _PREFILTER_DEG:
+            return []
+        if not isinstance(lat1, exp.Expression):
+            lat1, lat2 = lat2, lat1
+        if not isinstance(lat1, exp.Expression):
+            return []
+        reach = radius_deg + 2 * _TOLERANCE_DEG
+        return [
+            sql.compare(lat1, ">=", sql.subtract(lat2, reach)),
+            sql.compare(lat1, "<=", sql.add(lat2, reach)),
+        ]
 
     # --- regions ---------------------------------------------------------------------------------
 
     def predicate(self, call: Call, *, negated: bool) -> exp.Expression:
-        """Emit CONTAINS or INTERSECTS as a condition, or its negation."""
+        """Emit CONTAINS or INTERSECTS as a condition, or its negation.
+
+        Both are NULL, neither true nor false, where a coordinate is NULL or NaN.
+        """
         first, second = call.args
-        if first.kind == Kind.POINT and isinstance(second, Circle):
-            radius = constant_value(second.radius)
+        if call.name == "INTERSECTS" and first.kind != Kind.POINT and second.kind == Kind.POINT:
+            first, second = second, first
+        if first.kind == Kind.POINT:
+            node = self._point_in(first, second, negated=negated)
+            if node is not None:
+                return node
+        return self._general(call.name, first, second, negated=negated)
+
+    def _point_in(self, point: Expr, region: Expr, *, negated: bool) -> exp.Expression | None:
+        """Emit whether a point lies in a region by arithmetic, where there is a form for it."""
+        if region.kind == Kind.POINT:
+            pair = self.coordinates(point), self.coordinates(region)
+            return self._within(*pair, 0.0, ">" if negated else "<=")
+        if isinstance(region, Circle):
+            operator = ">" if negated else "<="
+            place, center = self.coordinates(point), self.coordinates(region.center)
+            radius = constant_value(region.radius)
             if radius is not None:
-                return self.within(first, second.center, radius, ">" if negated else "<=")
-        raise AdqlUnsupportedError("This geometry cannot be compared yet")
+                return self._within(place, center, radius, operator)
+            return self._within_any(
+                self.distance(point, region.center), self._term(region.radius), operator
+            )
+        if isinstance(region, Polygon):
+            vertices = [self._constant_vector(vertex) for vertex in region.vertices]
+            if any(vertex is None for vertex in vertices):
+                return None
+            known = tuple(vertex for vertex in vertices if vertex is not None)
+            return self._in_polygon(point, SphericalPolygon(known), negated=negated)
+        if isinstance(region, Box):
+            return self._in_box(point, region, negated=negated)
+        return None
+
+    def _constant_vector(self, point: Expr) -> Vector | None:
+        lon, lat = self.coordinates(point)
+        if isinstance(lon, exp.Expression) or isinstance(lat, exp.Expression):
+            return None
+        return unit_vector(lon, lat)
+
+    def _vector_terms(self, point: Expr) -> tuple[Term, Term, Term]:
+        lon, lat = self.coordinates(point)
+        a, d = sql.radians(lon), sql.radians(lat)
+        cos_lat = sql.cosine(d)
+        return sql.multiply(cos_lat, sql.cosine(a)), sql.multiply(cos_lat, sql.sine(a)), sql.sine(d)
+
+    def _in_polygon(
+        self, point: Expr, polygon: SphericalPolygon, *, negated: bool
+    ) -> exp.Expression:
+        normals = polygon.inward_normals()
+        if normals is None:
+            return self._in_any_polygon(point, polygon, negated=negated)
+        heights = [sql.dot(normal, self._vector_terms(point)) for normal in normals]
+        if negated:
+            return sql.any_of([sql.compare(h, "<", -TOLERANCE_RAD) for h in heights])
+        # NaN would be larger than the limit: no height exceeds 1.
+        finite = sql.compare(heights[0], "<=", 2.0)
+        return sql.all_of([finite, *(sql.compare(h, ">=", -TOLERANCE_RAD) for h in heights)])
+
+    def _in_any_polygon(
+        self, point: Expr, polygon: SphericalPolygon, *, negated: bool
+    ) -> exp.Expression:
+        """Emit the crossing test: how often the way from a known point crosses the sides.
+
+        In a frame with the known point as pole the way is a meridian: a side crosses it where its
+        ends lie on different sides of the meridian's plane, on the point's half of it, above it.
+        """
+        turned, reference_inside = polygon.around_reference()
+        x, y, z = (sql.dot(axis, self._vector_terms(point)) for axis in turned.frame)
+        plane = sql.add(sql.square(x), sql.square(y))
+        across = [sql.dot((v[1], -v[0]), (x, y)) for v in turned.polygon.vertices]
+        along = [sql.dot((v[0], v[1]), (x, y)) for v in turned.polygon.vertices]
+        counts: list[Term] = []
+        border: list[exp.Expression] = []
+        sides = turned.polygon.sides()
+        for i, ((a, b), n) in enumerate(zip(sides, turned.polygon.normals(), strict=True)):
+            j = (i + 1) % len(sides)
+            ta, tb = sql.absolute(across[i]), sql.absolute(across[j])
+            split = sql.compare(
+                sql.compare(across[i], ">=", 0.0), "<>", sql.compare(across[j], ">=", 0.0)
+            )
+            near = sql.add(sql.multiply(along[i], tb), sql.multiply(along[j], ta))
+            height = sql.add(sql.multiply(a[2], tb), sql.multiply(b[2], ta))
+            above = sql.compare(sql.multiply(height, plane), ">=", sql.multiply(z, near))
+            hit = sql.all_of([split, sql.compare(near, ">=", 0.0), above])
+            counts.append(
+                exp.Case(ifs=[exp.If(this=hit, true=sql.integer(1))], default=sql.integer(0))
+            )
+            after, before = between_normals(a, b, n)
+            border.append(
+                sql.all_of(
+                    [
+                        sql.compare(sql.absolute(sql.dot(n, (x, y, z))), "<=", TOLERANCE_RAD),
+                        sql.compare(sql.dot(after, (x, y, z)), ">=", -TOLERANCE_RAD),
+                        sql.compare(sql.dot(before, (x, y, z)), ">=", -TOLERANCE_RAD),
+                    ]
+                )
+            )
+        odd = exp.Mod(this=sql.parenthesis(sql.balanced_sum(counts)), expression=sql.integer(2))
+        parity = sql.integer(0 if reference_inside else 1)
+        inside = sql.any_of([exp.EQ(this=odd, expression=parity), *border])
+        finite = sql.compare(z, "<=", 2.0)  # no height exceeds 1, but NaN does
+        return sql.all_of([finite, sql.negate_condition(inside) if negated else inside])
+
+    # --- boxes -----------------------------------------------------------------------------------
+
+    def _in_box(self, point: Expr, box: Box, *, negated: bool) -> exp.Expression:
+        (lon, lat), width, height = self._box_terms(box)
+        terms = (lon, lat, width, height)
+        if not any(isinstance(term, exp.Expression) for term in terms):
+            numbers = [float(term) for term in terms if not isinstance(term, exp.Expression)]
+            if not is_range_box(*numbers[1:]):
+                corners = tuple(unit_vector(*corner) for corner in box_corners(*numbers))
+                if _is_flat(corners):
+                    return self._in_range(point, box, negated=negated)
+                return self._in_polygon(point, SphericalPolygon(corners), negated=negated)
+            return self._in_range(point, box, negated=negated)
+        ranged = self._in_range(point, box, negated=negated)
+        polygon = self._lists("CONTAINS", point, box, negated=negated)
+        return sql.any_of(
+            [
+                sql.all_of([self._is_range(box), ranged]),
+                sql.all_of([sql.negate_condition(self._is_range(box)), polygon]),
+            ]
+        )
+
+    def _is_range(self, box: Box) -> exp.Expression:
+        """Emit whether a box is a range of longitudes and latitudes."""
+        (_, lat), width, height = self._box_terms(box)
+        top = sql.add(sql.absolute(lat), sql.divide(height, 2.0))
+        return sql.any_of([sql.compare(width, ">=", 180.0), sql.compare(top, ">=", 90.0)])
+
+    def _in_range(self, point: Expr, box: Box, *, negated: bool) -> exp.Expression:
+        """Emit whether a point is in a range of longitudes and latitudes, borders included."""
+        lon, lat = self.coordinates(point)
+        (lon0, lat0), width, height = self._box_terms(box)
+        turn = sql.subtract(lon, lon0)
+        turns = sql.divide(turn, 360.0)
+        whole = sql.function("round", turns) if isinstance(turns, exp.Expression) else round(turns)
+        offset = sql.absolute(sql.subtract(turn, sql.multiply(360.0, whole)))
+        off_lon = sql.subtract(offset, sql.divide(width, 2.0))
+        off_lat = sql.subtract(sql.absolute(sql.subtract(lat, lat0)), sql.divide(height, 2.0))
+        at_pole = sql.subtract(90.0, sql.absolute(lat))
+        limit = _TOLERANCE_DEG
+        finite = [self.is_number(sql.to_sql(sql.add(off_lon, off_lat)))]
+        if negated:
+            outside_lon = sql.all_of(
+                [sql.compare(off_lon, ">", limit), sql.compare(at_pole, ">", limit)]
+            )
+            return sql.all_of(
+                [*finite, sql.any_of([outside_lon, sql.compare(off_lat, ">", limit)])]
+            )
+        inside_lon = sql.any_of(
+            [sql.compare(off_lon, "<=", limit), sql.compare(at_pole, "<=", limit)]
+        )
+        return sql.all_of([*finite, inside_lon, sql.compare(off_lat, "<=", limit)])
+
+    def _box_case(
+        self, box: Box, ranged: exp.Expression, polygon: exp.Expression
+    ) -> exp.Expression:
+        return exp.Case(ifs=[exp.If(this=self._is_range(box), true=ranged)], default=polygon)
+
+    # --- everything else -------------------------------------------------------------------------
+
+    def _general(
+        self, name: str, first: Expr, second: Expr, *, negated: bool
+    ) -> exp.Expression:
+        for region in (first, second):
+            if isinstance(region, Box):
+                _, width, height = self._box_terms(region)
+                lat = self.coordinates(region.center)[1]
+                known = [t for t in (lat, width, height) if not isinstance(t, exp.Expression)]
+                if len(known) == 3 and is_range_box(*known):
+                    raise AdqlUnsupportedError(
+                        f"{name} of a box that reaches a pole or is 180 degrees wide is offered"
+                        " for points only; use a smaller box or a circle"
+                    )
+        node = self._lists(name, first, second, negated=negated)
+        boxes = [region for region in (first, second) if isinstance(region, Box)]
+        if not boxes:
+            return node
+        small = [sql.negate_condition(self._is_range(box)) for box in boxes]
+        return sql.all_of([*small, node])
+
+    def _lists(self, name: str, first: Expr, second: Expr, *, negated: bool) -> exp.Expression:
+        """Emit a predicate of two geometries given as lists."""
+        regions = self._regions
+        ask = regions.contains if name == "CONTAINS" else regions.intersects
+
+        def asked(a: str, b: str) -> str:
+            test = ask(first.kind, a, second.kind, b)
+            whole = f"{regions.is_whole(a)} AND {regions.is_whole(b)}"
+            near = regions.near(first.kind, a, second.kind, b)
+            return f"CASE WHEN NOT ({whole}) THEN NULL WHEN {near} THEN {test} ELSE false END"
+
+        one, two = _text(self.value(first)), _text(self.value(second))
+        node = _raw(regions.let(one, lambda a: regions.let(two, lambda b: asked(a, b))))
+        return exp.Not(this=node) if negated else node
 
 
 def _element(node: exp.Expression, index: int) -> exp.Expression:
     return exp.Bracket(this=node, expressions=[sql.integer(index)])
 
 
-_ = (ColumnRef, is_nan_possible)
+def _raw(text: str) -> exp.Expression:
+    """Return SQL text of our own as a node."""
+    return exp.Var(this=text)
+
+
+def _text(node: exp.Expression) -> str:
+    return _DIALECT.generate(node)
+
+
+def _is_flat(corners: tuple[Vector, ...]) -> bool:
+    """Whether a box has no width or no height, so that its corners make no polygon."""
+    return any(
+        math.dist(a, b) <= TOLERANCE_RAD for i, a in enumerate(corners) for b in corners[:i]
+    )

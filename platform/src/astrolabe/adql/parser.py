@@ -289,7 +289,7 @@ class AdqlParser(ExpressionParser):
             args["on"] = self.parse_condition()
         elif self._take_word("USING"):
             args["using"] = self._parse_using()
-        else:
+        elif side:
             self._unexpected("ON or USING after the joined table")
         return mark(exp.Join(**args), token)
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from astrolabe.adql.kinds import GEOMETRIES, kind_of
 from astrolabe.adql.names import Identifier, nearest
-from astrolabe.adql.tree import ColumnRef, Expr, GeometryColumn, Kind
+from astrolabe.adql.tree import ColumnRef, Expr, GeometryColumn
 from astrolabe.core.errors import Position, UnknownColumnError, UnknownTableError
-from astrolabe.tables.model import Column, Datatype, quote_name
+from astrolabe.tables.model import Column, quote_name
 
 __all__ = ["Exposed", "Scope", "Source", "reference", "same_name"]
 
@@ -148,10 +148,6 @@ class Scope:
         else:
             candidates = self.visible
         found = [candidate for candidate in candidates if name.matches(candidate.name)]
-        open_source = next((s for s in sources if s.columns is None), None)
-        if open_source is not None:
-            column = Column(name=name.name, datatype=Datatype.CHAR, arraysize="*")
-            return found[0].expr if found else ColumnRef(Kind.NULL, open_source.key, column)
         if len(found) > 1:
             shown = " and ".join(f"{hit.owner}.{quote_name(hit.name)}" for hit in found)
             raise UnknownColumnError(

@@ -18,6 +18,7 @@ __all__ = [
     "all_of",
     "any_of",
     "arctan2",
+    "balanced_sum",
     "cast",
     "column",
     "compare",
@@ -195,6 +196,17 @@ def dot(left: Iterable[Term], right: Iterable[Term]) -> Term:
             continue
         total = add(total, multiply(a, b))
     return total
+
+
+def balanced_sum(terms: list[Term]) -> exp.Expression:
+    """Return a sum whose tree is shallow, however many terms it has."""
+    if len(terms) == 1:
+        return to_sql(terms[0])
+    middle = len(terms) // 2
+    return exp.Add(
+        this=parenthesis(balanced_sum(terms[:middle])),
+        expression=parenthesis(balanced_sum(terms[middle:])),
+    )
 
 
 _COMPARE: dict[str, type[exp.Binary]] = {
