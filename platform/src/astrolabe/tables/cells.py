@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from astrolabe.tables.arrow import AnyArray, list_array
+from astrolabe.tables.arrow import compute as pc
 from astrolabe.tables.model import Column, Datatype
 
 __all__ = [
@@ -38,14 +39,14 @@ def is_complex(column: Column) -> bool:
     return column.datatype in (Datatype.FLOAT_COMPLEX, Datatype.DOUBLE_COMPLEX)
 
 
-def plain(array: pa.Array, fill: object) -> npt.NDArray[Any]:
+def plain(array: AnyArray, fill: object) -> npt.NDArray[Any]:
     """Return a flat array of numbers or booleans as NumPy, nulls replaced by `fill`."""
     if array.null_count:
         array = pc.fill_null(array, pa.scalar(fill, array.type))
     return np.asarray(array.to_numpy(zero_copy_only=False))
 
 
-def list_lengths(array: pa.Array) -> npt.NDArray[np.int64]:
+def list_lengths(array: AnyArray) -> npt.NDArray[np.int64]:
     """Return the number of elements of each cell, 0 for a null cell."""
     lengths = pc.fill_null(pc.list_value_length(array), 0)
     if pa.types.is_fixed_size_list(array.type) and array.null_count:
@@ -53,7 +54,7 @@ def list_lengths(array: pa.Array) -> npt.NDArray[np.int64]:
     return np.asarray(lengths.to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
-def flat_values(array: pa.Array) -> pa.Array:
+def flat_values(array: AnyArray) -> AnyArray:
     """Return the elements of all cells that are not null, one after another."""
     while (
         pa.types.is_list(array.type)
@@ -64,7 +65,7 @@ def flat_values(array: pa.Array) -> pa.Array:
     return array
 
 
-def timestamp_text(array: pa.Array, arraysize: str | None) -> pa.Array:
+def timestamp_text(array: AnyArray, arraysize: str | None) -> AnyArray:
     """Return timestamps in DALI's form, ``2026-11-22T13:00:00.25``.
 
     The fraction has as many digits as it needs.  Where the column declares a fixed length, the
@@ -77,7 +78,7 @@ def timestamp_text(array: pa.Array, arraysize: str | None) -> pa.Array:
     return pc.utf8_rtrim(pc.utf8_rtrim(text, "0"), ".")
 
 
-def number_text(array: pa.Array) -> pa.Array:
+def number_text(array: AnyArray) -> AnyArray:
     """Return numbers as VOTable writes them: shortest exact digits, ``NaN``, ``+Inf``, ``-Inf``."""
     text = array.cast(pa.string())
     if pa.types.is_floating(array.type) and not np.isfinite(plain(array, 0.0)).all():
@@ -87,7 +88,7 @@ def number_text(array: pa.Array) -> pa.Array:
     return text
 
 
-def list_text(array: pa.Array, column: Column, *, null: str) -> pa.Array:
+def list_text(array: AnyArray, column: Column, *, null: str) -> AnyArray:
     """Return array cells as VOTable writes them: elements with spaces between; null stays null.
 
     Parameters
@@ -110,7 +111,7 @@ def list_text(array: pa.Array, column: Column, *, null: str) -> pa.Array:
     if is_complex(column) and column.arraysize is not None:
         lengths = lengths * 2
     offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
-    cells = pa.ListArray.from_arrays(pa.array(offsets), words.cast(pa.string()))
+    cells = list_array(pa.array(offsets), words.cast(pa.string()))
     joined = pc.binary_join(cells, " ")
     if array.null_count:
         joined = pc.if_else(array.is_valid(), joined, None)

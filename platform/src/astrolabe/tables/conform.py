@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from astrolabe.core.errors import AdqlTypeError
+from astrolabe.tables.arrow import AnyArray, AnyType, fixed_list_array, list_array
+from astrolabe.tables.arrow import compute as pc
 from astrolabe.tables.model import Column, arrow_type
 
 __all__ = ["conform", "fit", "is_ascii", "result_schema"]
@@ -52,7 +53,7 @@ def conform(batch: pa.RecordBatch, columns: Sequence[Column]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=result_schema(columns))
 
 
-def fit(array: pa.Array, target: pa.DataType) -> pa.Array:
+def fit(array: AnyArray, target: AnyType) -> AnyArray:
     """Cast `array` to `target` without ever changing a value that was exact.
 
     Integers are checked, floating-point numbers are rounded to the target's precision, timestamps
@@ -67,42 +68,45 @@ def fit(array: pa.Array, target: pa.DataType) -> pa.Array:
         return array
     if isinstance(array, pa.ExtensionArray):
         return fit(array.storage, target)
-    kind = array.type
-    if pa.types.is_dictionary(kind):
+    if pa.types.is_dictionary(array.type):
         return fit(array.dictionary_decode(), target)
-    if pa.types.is_null(kind):
+    if pa.types.is_null(array.type):
         return pa.nulls(len(array), target)
+    return _fit_plain(array, target)
+
+
+def is_ascii(array: AnyArray) -> bool:
+    """Whether all strings of `array` are ASCII, as VOTable 1.5 wants in ``char`` columns."""
+    return bool(pc.all(pc.string_is_ascii(array), min_count=0).as_py())
+
+
+def _fit_plain(array: AnyArray, target: AnyType) -> AnyArray:
     if pa.types.is_timestamp(target):
         return _fit_timestamp(array, target)
     if _is_list(target):
         return _fit_list(array, target)
     if pa.types.is_string(target):
         return _fit_string(array)
-    if pa.types.is_boolean(target) and pa.types.is_integer(kind):
+    if pa.types.is_boolean(target) and pa.types.is_integer(array.type):
         return _fit_boolean(array)
     # Only a float target may round; into integers every value is checked.
     return array.cast(target, safe=not pa.types.is_floating(target))
 
 
-def is_ascii(array: pa.Array) -> bool:
-    """Whether all strings of `array` are ASCII, as VOTable 1.5 wants in ``char`` columns."""
-    return bool(pc.all(pc.string_is_ascii(array), min_count=0).as_py())
-
-
-def _is_list(kind: pa.DataType) -> bool:
+def _is_list(kind: AnyType) -> bool:
     return (
         pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     )
 
 
-def _fit_boolean(array: pa.Array) -> pa.Array:
+def _fit_boolean(array: AnyArray) -> AnyArray:
     limits = pc.min_max(array).as_py()
     if limits["min"] is not None and (limits["min"] < 0 or limits["max"] > 1):
         raise pa.ArrowInvalid("only 0 and 1 can be read as false and true")
     return array.cast(pa.bool_())
 
 
-def _fit_timestamp(array: pa.Array, target: pa.TimestampType) -> pa.Array:
+def _fit_timestamp(array: AnyArray, target: AnyType) -> AnyArray:
     kind = array.type
     if pa.types.is_timestamp(kind):
         zoned = array.cast(pa.timestamp(target.unit, kind.tz), safe=False)
@@ -114,13 +118,13 @@ def _fit_timestamp(array: pa.Array, target: pa.TimestampType) -> pa.Array:
     raise pa.ArrowInvalid(f"{kind} is no timestamp")
 
 
-def _fit_string(array: pa.Array) -> pa.Array:
+def _fit_string(array: AnyArray) -> AnyArray:
     if pa.types.is_timestamp(array.type) and array.type.tz is not None:
         array = _fit_timestamp(array, pa.timestamp("us"))
     return array.cast(pa.string())
 
 
-def _fit_list(array: pa.Array, target: pa.DataType) -> pa.Array:
+def _fit_list(array: AnyArray, target: AnyType) -> AnyArray:
     """Cast lists of any kind; an array of another length than a fixed one is an error."""
     if not _is_list(array.type):
         raise pa.ArrowInvalid(f"{array.type} is no array")
@@ -132,7 +136,7 @@ def _fit_list(array: pa.Array, target: pa.DataType) -> pa.Array:
             # Flattening dropped the null cells, so they hold no values here.
             lengths = np.where(missing.to_numpy(zero_copy_only=False), 0, lengths)
         offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))).astype(np.int32)
-        return pa.ListArray.from_arrays(
+        return list_array(
             pa.array(offsets), values, type=target, mask=missing if array.null_count else None
         )
     size = target.list_size
@@ -145,9 +149,7 @@ def _fit_list(array: pa.Array, target: pa.DataType) -> pa.Array:
         places = starts[:, None] + np.arange(size)
         indices = pa.array(places.ravel(), mask=np.repeat(~valid, size))
         values = values.take(indices)
-    return pa.FixedSizeListArray.from_arrays(
-        values, type=target, mask=missing if array.null_count else None
-    )
+    return fixed_list_array(values, type=target, mask=missing if array.null_count else None)
 
 
 def _first_line(exc: BaseException) -> str:

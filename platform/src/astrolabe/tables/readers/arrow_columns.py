@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from astrolabe.tables.arrow import AnyArray, AnyField, AnyType, fixed_list_array, list_array
 from astrolabe.tables.model import HEALPIX_COLUMN, Column, Datatype
 
 __all__ = ["ArrowColumns", "columns_of_schema", "flattened"]
@@ -96,23 +98,21 @@ def columns_of_schema(
     return ArrowColumns(tuple(columns), tuple(notes))
 
 
-def flattened(array: pa.Array) -> pa.Array:
+def flattened(array: AnyArray) -> AnyArray:
     """Return nested lists of fixed inner size as lists of plain elements."""
     while _is_list(array.type) and pa.types.is_fixed_size_list(array.type.value_type):
         inner = array.type.value_type.list_size
         outer = array.type.list_size if pa.types.is_fixed_size_list(array.type) else None
         if outer is not None:
             mask = array.is_null() if array.null_count else None
-            array = pa.FixedSizeListArray.from_arrays(
-                _all_values(array).values, outer * inner, mask=mask
-            )
+            array = fixed_list_array(_all_values(array).values, outer * inner, mask=mask)
         else:
             offsets = np.asarray(array.offsets, np.int32)
             values = array.values.flatten() if array.values.null_count == 0 else None
             if values is None:
                 raise pa.ArrowInvalid("an array lacks one of its rows")
             start = int(offsets[0])
-            array = pa.ListArray.from_arrays(
+            array = list_array(
                 pa.array((offsets - start) * inner),
                 values.slice(start * inner),
                 mask=array.is_null() if array.null_count else None,
@@ -120,18 +120,18 @@ def flattened(array: pa.Array) -> pa.Array:
     return array
 
 
-def _all_values(array: pa.Array) -> pa.Array:
+def _all_values(array: AnyArray) -> AnyArray:
     size = array.type.list_size
     return array.values.slice(array.offset * size, len(array) * size)
 
 
-def _is_list(kind: pa.DataType) -> bool:
+def _is_list(kind: AnyType) -> bool:
     return (
         pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     )
 
 
-def _column(name: str, kind: pa.DataType) -> Column | None:
+def _column(name: str, kind: AnyType) -> Column | None:
     if isinstance(kind, pa.BaseExtensionType):
         return _column(name, kind.storage_type)
     if pa.types.is_dictionary(kind):
@@ -148,7 +148,7 @@ def _column(name: str, kind: pa.DataType) -> Column | None:
     )
 
 
-def _scalar(kind: pa.DataType) -> Datatype | None:
+def _scalar(kind: AnyType) -> Datatype | None:
     for arrow, datatype in _SCALARS:
         if kind == arrow:
             return datatype
@@ -168,7 +168,7 @@ def _scalar(kind: pa.DataType) -> Datatype | None:
     return Datatype.CHAR if any(test(kind) for test in textual) else None
 
 
-def _array_column(name: str, kind: pa.DataType) -> Column | None:
+def _array_column(name: str, kind: AnyType) -> Column | None:
     sizes: list[str] = []
     while _is_list(kind):
         fixed = pa.types.is_fixed_size_list(kind)
@@ -182,7 +182,7 @@ def _array_column(name: str, kind: pa.DataType) -> Column | None:
     return Column(name=name, datatype=datatype, arraysize="x".join(reversed(sizes)))
 
 
-def _field_texts(field: pa.Field) -> dict[str, str]:
+def _field_texts(field: AnyField) -> dict[str, Any]:
     found = {}
     metadata = field.metadata or {}
     for key, names in _TEXTS.items():

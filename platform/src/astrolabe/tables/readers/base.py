@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from astrolabe.core.errors import ImportRefusedError, UploadInvalidError
+from astrolabe.tables.arrow import AnyArray
 from astrolabe.tables.conform import fit, result_schema
 from astrolabe.tables.model import Column, arrow_type
 from astrolabe.tables.source import SourceMeta, TableSource
@@ -50,7 +51,7 @@ def sliced(batch: pa.RecordBatch, max_rows: int) -> Iterator[pa.RecordBatch]:
 
 
 def batch_of(
-    arrays: Iterable[pa.Array], columns: Sequence[Column], refuse: Refusal
+    arrays: Iterable[AnyArray], columns: Sequence[Column], refuse: Refusal
 ) -> pa.RecordBatch:
     """Return a batch of exactly the declared types.
 

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from astrolabe.tables.arrow import AnyArray, fixed_list_array, list_array
+from astrolabe.tables.arrow import compute as pc
 
 __all__ = ["fixed_lists", "lists", "scalars", "text_cells", "timestamps", "trimmed_bytes"]
 
@@ -17,7 +19,7 @@ Bools = npt.NDArray[np.bool_]
 _TIMESTAMP = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d:\d\d(\.\d{1,6})?Z?)?$"
 
 
-def scalars(values: npt.NDArray[Any], missing: Bools | None) -> pa.Array:
+def scalars(values: npt.NDArray[Any], missing: Bools | None) -> AnyArray:
     """Return numbers or booleans, null where `missing`."""
     if not values.dtype.isnative:
         values = values.astype(values.dtype.newbyteorder("="))
@@ -26,22 +28,22 @@ def scalars(values: npt.NDArray[Any], missing: Bools | None) -> pa.Array:
 
 def fixed_lists(
     values: npt.NDArray[Any], elements_missing: Bools | None, cells_missing: Bools | None
-) -> pa.Array:
+) -> AnyArray:
     """Return the rows of `values`, (rows, elements), as arrays of one size."""
     rows, size = values.shape
     flat = scalars(values.reshape(rows * size), _flat(elements_missing))
     mask = None if cells_missing is None else pa.array(cells_missing)
-    return pa.FixedSizeListArray.from_arrays(flat, size, mask=mask)
+    return fixed_list_array(flat, size, mask=mask)
 
 
-def lists(values: pa.Array, counts: npt.NDArray[np.int64], cells_missing: Bools | None) -> pa.Array:
+def lists(values: AnyArray, counts: npt.NDArray[np.int64], cells_missing: Bools | None) -> AnyArray:
     """Return elements cut into arrays of `counts` elements."""
     offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int32)
     mask = None if cells_missing is None else pa.array(cells_missing)
-    return pa.ListArray.from_arrays(pa.array(offsets), values, mask=mask)
+    return list_array(pa.array(offsets), values, mask=mask)
 
 
-def text_cells(cells: pa.Array) -> pa.Array:
+def text_cells(cells: AnyArray) -> AnyArray:
     """Return bytes as text: UTF-8, or Latin-1 where they are not UTF-8."""
     try:
         return cells.cast(pa.binary()).cast(pa.string())
@@ -55,7 +57,7 @@ def trimmed_bytes(cells: Sequence[bytes]) -> list[bytes]:
     return [cell.split(b"\0", 1)[0] if b"\0" in cell else cell for cell in cells]
 
 
-def timestamps(texts: pa.Array) -> pa.Array | None:
+def timestamps(texts: AnyArray) -> AnyArray | None:
     """Return DALI timestamps, or `None` if not every text is one to the microsecond."""
     trimmed = pc.utf8_trim_whitespace(texts)
     trimmed = pc.if_else(pc.equal(trimmed, ""), None, trimmed)

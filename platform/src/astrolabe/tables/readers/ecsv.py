@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from astrolabe.tables.arrow import AnyArray, AnyType
+from astrolabe.tables.arrow import compute as pc
 from astrolabe.tables.model import Column, CoordinateSystem, Datatype, arrow_type
 from astrolabe.tables.readers.base import Refusal, batch_of, first_line, sliced, unique_names
 from astrolabe.tables.readers.decode import timestamps
@@ -27,7 +28,7 @@ from astrolabe.tables.source import SourceMeta
 
 __all__ = ["EcsvSource"]
 
-_DATATYPES: dict[str, tuple[Datatype, pa.DataType]] = {
+_DATATYPES: dict[str, tuple[Datatype, AnyType]] = {
     "bool": (Datatype.BOOLEAN, pa.bool_()),
     "int8": (Datatype.SHORT, pa.int16()),
     "uint8": (Datatype.UNSIGNED_BYTE, pa.uint8()),
@@ -50,7 +51,7 @@ _TIMESTAMPS = ("timestamp", "adql:TIMESTAMP")
 @dataclass(frozen=True, slots=True)
 class _Field:
     column: Column
-    kind: pa.DataType
+    kind: AnyType
     array: bool
 
 
@@ -194,7 +195,7 @@ def _layout(
     return TextLayout(delimiter, comments + 1, tuple(found)), found
 
 
-def _values(cells: pa.Array, field: _Field) -> pa.Array:
+def _values(cells: AnyArray, field: _Field) -> AnyArray:
     column = field.column
     if field.array:
         return _arrays(cells, field)
@@ -215,7 +216,7 @@ def _values(cells: pa.Array, field: _Field) -> pa.Array:
     return cells.cast(field.kind)
 
 
-def _arrays(cells: pa.Array, field: _Field) -> pa.Array:
+def _arrays(cells: AnyArray, field: _Field) -> AnyArray:
     values = [None if not cell else _flat(json.loads(cell)) for cell in cells.to_pylist()]
     return pa.array(values, arrow_type(field.column))
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyError
 
+from astrolabe.tables.arrow import AnyArray, fixed_list_array
 from astrolabe.tables.model import Column, CoordinateSystem, Datatype
 from astrolabe.tables.readers.base import Refusal, batch_of, first_line, sliced, unique_names
 from astrolabe.tables.readers.decode import fixed_lists, lists, scalars, text_cells
@@ -168,7 +169,7 @@ class FitsSource:
                 f"is cut off: its table needs {needed} bytes and the file has {size}"
             )
 
-    def _array(self, field: _Field, table: npt.NDArray[np.uint8], file: BinaryIO) -> pa.Array:
+    def _array(self, field: _Field, table: npt.NDArray[np.uint8], file: BinaryIO) -> AnyArray:
         raw = np.ascontiguousarray(table[:, field.offset : field.offset + field.width])
         try:
             if field.heap is not None:
@@ -185,7 +186,7 @@ class FitsSource:
         except (pa.ArrowInvalid, ValueError, OverflowError) as exc:
             raise self._refuse(f"column {field.column.name!r}: {first_line(exc)}") from exc
 
-    def _heap_array(self, field: _Field, raw: npt.NDArray[np.uint8], file: BinaryIO) -> pa.Array:
+    def _heap_array(self, field: _Field, raw: npt.NDArray[np.uint8], file: BinaryIO) -> AnyArray:
         """Return arrays of variable length; each cell of the table says where one lies."""
         code = field.heap or ""
         pairs = raw.view(">i4" if field.code == "P" else ">i8").astype(np.int64)
@@ -212,7 +213,7 @@ class FitsSource:
         values, missing = _meaning(data.view(_RAW[code]), field, code)
         elements = scalars(values, missing)
         if code in "CM":
-            elements = pa.FixedSizeListArray.from_arrays(elements, 2)
+            elements = fixed_list_array(elements, 2)
         return lists(elements, counts, None)
 
 
@@ -370,19 +371,19 @@ def _meaning(raw: Values, field: _Field, code: str) -> tuple[Values, npt.NDArray
     return (raw.astype(np.float64) * field.scale + field.zero).astype(wanted), missing
 
 
-def _shaped(values: Values, missing: npt.NDArray[np.bool_] | None, field: _Field) -> pa.Array:
+def _shaped(values: Values, missing: npt.NDArray[np.bool_] | None, field: _Field) -> AnyArray:
     if field.code in "CM":
-        pairs = pa.FixedSizeListArray.from_arrays(scalars(values.reshape(-1), None), 2)
+        pairs = fixed_list_array(scalars(values.reshape(-1), None), 2)
         if field.count == 1:
             return pairs
-        return pa.FixedSizeListArray.from_arrays(pairs, field.count)
+        return fixed_list_array(pairs, field.count)
     if field.count > 1:
         return fixed_lists(values, missing, None)
     array = scalars(values[:, 0], None if missing is None else missing[:, 0])
     return array.cast(pa.string()) if field.text else array
 
 
-def _strings(raw: npt.NDArray[np.uint8]) -> pa.Array:
+def _strings(raw: npt.NDArray[np.uint8]) -> AnyArray:
     """Return texts without the spaces or zeros that fill the field; an empty one is null."""
     cells = raw.view(f"S{raw.shape[1]}")[:, 0].tolist()
     trimmed = [cell.split(b"\0", 1)[0].rstrip(b" ") or None for cell in cells]
@@ -396,7 +397,7 @@ def _description(header: fits.Header, index: int) -> str | None:
             return text
     comment = _text(header.comments[f"TTYPE{index}"]) if f"TTYPE{index}" in header else None
     if comment is None or re.fullmatch(
-        r"(label for (field|column)\s*\d*|name.*column.*)", comment, re.I
+        r"(label for (field|column)\s*\d*|name.*column.*)", comment, re.IGNORECASE
     ):
         return None
     return comment

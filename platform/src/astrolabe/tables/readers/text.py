@@ -7,9 +7,10 @@ from enum import IntEnum
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from astrolabe.core.errors import ImportRefusedError
+from astrolabe.tables.arrow import AnyArray, AnyType
+from astrolabe.tables.arrow import compute as pc
 from astrolabe.tables.model import Column, Datatype
 from astrolabe.tables.readers.base import batch_of, first_line, refuse_import, sliced, unique_names
 from astrolabe.tables.readers.decode import timestamps
@@ -126,7 +127,7 @@ class _Guess:
         self.kind = _Kind.TEXT if text else _Kind.NOTHING
         self._inexact = False
 
-    def look(self, cells: pa.Array) -> None:
+    def look(self, cells: AnyArray) -> None:
         """Widen the guess so that `cells` can be read."""
         if self.kind is _Kind.TEXT or cells.null_count == len(cells):
             return
@@ -142,26 +143,33 @@ class _Guess:
         if self.kind is _Kind.NUMBER and self._inexact:
             self.kind = _Kind.TEXT
 
-    def _kind_of(self, cells: pa.Array) -> _Kind:
+    def _kind_of(self, cells: AnyArray) -> _Kind:
         if self.kind in (_Kind.NOTHING, _Kind.INTEGER, _Kind.NUMBER):
-            integers = _try(cells, pa.int64()) if self.kind is not _Kind.NUMBER else None
-            if integers is not None:
-                if integers.null_count == len(integers):
-                    return _Kind.NOTHING
-                self._inexact = self._inexact or _beyond_double(integers)
-                return _Kind.INTEGER
-            if self.kind is not _Kind.NUMBER and _all_integers(cells):
-                # They do not fit 64 bits, and a double would round them.
-                return _Kind.TEXT
-            numbers = _try(cells, pa.float64())
-            if numbers is not None:
-                self._inexact = self._inexact or _long_integers(cells)
-                return _Kind.TEXT if self._inexact else _Kind.NUMBER
+            found = self._number_kind_of(cells)
+            if found is not None:
+                return found
         if self.kind in (_Kind.NOTHING, _Kind.BOOLEAN) and _booleans(cells) is not None:
             return _Kind.BOOLEAN
         if self.kind in (_Kind.NOTHING, _Kind.TIMESTAMP) and _times(cells) is not None:
             return _Kind.TIMESTAMP
         return _Kind.TEXT
+
+    def _number_kind_of(self, cells: AnyArray) -> _Kind | None:
+        """Return what numbers `cells` are, TEXT if a double would change one, `None` if none."""
+        if self.kind is not _Kind.NUMBER:
+            integers = _try(cells, pa.int64())
+            if integers is not None:
+                if integers.null_count == len(integers):
+                    return _Kind.NOTHING
+                self._inexact = self._inexact or _beyond_double(integers)
+                return _Kind.INTEGER
+            if _all_integers(cells):
+                # They do not fit 64 bits, and a double would round them.
+                return _Kind.TEXT
+        if _try(cells, pa.float64()) is None:
+            return None
+        self._inexact = self._inexact or _long_integers(cells)
+        return _Kind.TEXT if self._inexact else _Kind.NUMBER
 
 
 def _common_names(files: Sequence[tuple[Path, TextLayout]]) -> list[str]:
@@ -176,7 +184,7 @@ def _common_names(files: Sequence[tuple[Path, TextLayout]]) -> list[str]:
     return names
 
 
-def _read(cells: pa.Array, kind: _Kind) -> pa.Array:
+def _read(cells: AnyArray, kind: _Kind) -> AnyArray:
     if kind in (_Kind.TEXT, _Kind.NOTHING):
         return cells
     match kind:
@@ -191,7 +199,7 @@ def _read(cells: pa.Array, kind: _Kind) -> pa.Array:
     return values
 
 
-def _try(cells: pa.Array, target: pa.DataType) -> pa.Array | None:
+def _try(cells: AnyArray, target: AnyType) -> AnyArray | None:
     """Return numbers, or `None` if a cell is none; plain digits are the fast way."""
     if _some(pc.match_substring(cells, "x", ignore_case=True)):
         # Arrow would read hexadecimal digits, which could not be told from what they became.
@@ -209,11 +217,11 @@ def _try(cells: pa.Array, target: pa.DataType) -> pa.Array | None:
         return None
 
 
-def _some(test: pa.Array) -> bool:
+def _some(test: AnyArray) -> bool:
     return bool(pc.any(test, min_count=0).as_py())
 
 
-def _beyond_double(integers: pa.Array) -> bool:
+def _beyond_double(integers: AnyArray) -> bool:
     limits = pc.min_max(integers).as_py()
     if limits["min"] is None or max(-limits["min"], limits["max"]) <= _EXACT_IN_DOUBLE:
         return False
@@ -226,26 +234,26 @@ def _beyond_double(integers: pa.Array) -> bool:
     return not bool(pc.all(pc.equal(back, integers), min_count=0).as_py())
 
 
-def _all_integers(cells: pa.Array) -> bool:
+def _all_integers(cells: AnyArray) -> bool:
     words = pc.utf8_trim_whitespace(cells)
     return bool(pc.all(pc.match_substring_regex(words, r"^[+-]?\d+$"), min_count=0).as_py())
 
 
-def _long_integers(cells: pa.Array) -> bool:
+def _long_integers(cells: AnyArray) -> bool:
     """Whether a cell among decimals is an integer that a double does not hold exactly."""
     trimmed = pc.utf8_trim_whitespace(cells)
-    long = trimmed.filter(pc.fill_null(pc.match_substring_regex(trimmed, _LONG_INTEGER), False))  # noqa: FBT003 - Arrow's
+    long = trimmed.filter(pc.fill_null(pc.match_substring_regex(trimmed, _LONG_INTEGER), False))
     return any(int(float(word)) != int(word) for word in long.to_pylist())
 
 
-def _booleans(cells: pa.Array) -> pa.Array | None:
+def _booleans(cells: AnyArray) -> AnyArray | None:
     words = pc.utf8_lower(pc.utf8_trim_whitespace(cells))
     true = pc.equal(words, "true")
     known = pc.or_(true, pc.equal(words, "false"))
     return true if pc.all(known, min_count=0).as_py() else None
 
 
-def _times(cells: pa.Array) -> pa.Array | None:
+def _times(cells: AnyArray) -> AnyArray | None:
     """Return timestamps; a date alone stays text, so that it comes back as it was."""
     if not pc.all(pc.match_substring(cells, ":"), min_count=0).as_py():
         return None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 
+from astrolabe.tables.arrow import AnyArray
 from astrolabe.tables.model import Column
 from astrolabe.tables.readers.base import Refusal, batch_of, sliced, unique_names
 from astrolabe.tables.readers.decode import timestamps
@@ -77,7 +78,7 @@ class VOTableSource:
             ]
             yield from sliced(batch_of(ready, columns, self._refuse), max_rows)
 
-    def _raw(self, max_rows: int) -> Iterator[list[pa.Array]]:
+    def _raw(self, max_rows: int) -> Iterator[list[AnyArray]]:
         header = self._header
         if self._fits is not None:
             for batch in self._fits.batches(max_rows=max_rows):
@@ -144,7 +145,7 @@ def _long_enough(column: Column) -> Column:
     return column
 
 
-def _as_timestamps(array: pa.Array, column: Column, refuse: Refusal) -> pa.Array:
+def _as_timestamps(array: AnyArray, column: Column, refuse: Refusal) -> AnyArray:
     if not column.is_timestamp:
         return array
     parsed = timestamps(array)

@@ -14,6 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pybase64
 
+from astrolabe.tables.arrow import AnyArray, buffer, fixed_list_array
+from astrolabe.tables.arrow import compute as pc
 from astrolabe.tables.model import Datatype
 from astrolabe.tables.readers.base import Refusal
 from astrolabe.tables.readers.decode import (
@@ -99,7 +101,7 @@ def binary_batches(
     null_mask: bool,
     refuse: Refusal,
     max_rows: int,
-) -> Iterator[list[pa.Array]]:
+) -> Iterator[list[AnyArray]]:
     """Yield the columns of at most `max_rows` rows at a time.
 
     Parameters
@@ -237,7 +239,7 @@ class _Layout:
             np.array(counts, np.int64).reshape(rows, len(steps)),
         )
 
-    def columns(self, buffer: bytes, block: _Block) -> list[pa.Array]:
+    def columns(self, buffer: bytes, block: _Block) -> list[AnyArray]:
         data = np.frombuffer(buffer, np.uint8)
         groups = [
             data[block.starts[:, [index]] + np.arange(width)] if width else None
@@ -265,7 +267,7 @@ class _Layout:
         return arrays
 
 
-def _fixed(raw: Bytes, part: _Part, void: Bools | None) -> pa.Array:
+def _fixed(raw: Bytes, part: _Part, void: Bools | None) -> AnyArray:
     """Return the column of a field of fixed size from its bytes, (rows, bytes)."""
     column = part.field.column
     if column.is_string:
@@ -287,12 +289,12 @@ def _fixed(raw: Bytes, part: _Part, void: Bools | None) -> pa.Array:
     return scalars(values[:, 0], void)
 
 
-def _fixed_complex(values: npt.NDArray[Any], void: Bools | None, *, array: bool) -> pa.Array:
+def _fixed_complex(values: npt.NDArray[Any], void: Bools | None, *, array: bool) -> AnyArray:
     if not array:
         return fixed_lists(values, None, void)
-    pairs = pa.FixedSizeListArray.from_arrays(scalars(values.reshape(-1), None), 2)
+    pairs = fixed_list_array(scalars(values.reshape(-1), None), 2)
     mask = None if void is None else pa.array(void)
-    return pa.FixedSizeListArray.from_arrays(pairs, values.shape[1] // 2, mask=mask)
+    return fixed_list_array(pairs, values.shape[1] // 2, mask=mask)
 
 
 def _known(values: npt.NDArray[Any], field: VOTableField) -> tuple[npt.NDArray[Any], Bools | None]:
@@ -310,7 +312,7 @@ def _known(values: npt.NDArray[Any], field: VOTableField) -> tuple[npt.NDArray[A
     return values, np.asarray(values == null)
 
 
-def _fixed_strings(raw: Bytes, datatype: Datatype, void: Bools | None) -> pa.Array:
+def _fixed_strings(raw: Bytes, datatype: Datatype, void: Bools | None) -> AnyArray:
     if datatype is Datatype.UNICODE_CHAR:
         texts = [bytes(cell).decode("utf-16-be", "replace").split("\0", 1)[0] for cell in raw]
         return _nulled(pa.array(texts, pa.string()), void)
@@ -318,16 +320,16 @@ def _fixed_strings(raw: Bytes, datatype: Datatype, void: Bools | None) -> pa.Arr
     return _nulled(text_cells(pa.array(cells, pa.binary())), void)
 
 
-def _nulled(texts: pa.Array, void: Bools | None) -> pa.Array:
+def _nulled(texts: AnyArray, void: Bools | None) -> AnyArray:
     """Return strings with nulls: by the mask, or, in BINARY, where they are empty."""
     if void is None:
-        void = np.asarray(pa.compute.equal(texts, "").to_numpy(zero_copy_only=False), bool)
+        void = np.asarray(pc.equal(texts, "").to_numpy(zero_copy_only=False), bool)
     if not void.any():
         return texts
-    return pa.compute.if_else(pa.array(void), None, texts)
+    return pc.if_else(pa.array(void), None, texts)
 
 
-def _variable(data: Bytes, part: _Part, counts: Ints, ends: Ints, void: Bools | None) -> pa.Array:
+def _variable(data: Bytes, part: _Part, counts: Ints, ends: Ints, void: Bools | None) -> AnyArray:
     """Return the column of a field of variable size; a cell ends at `ends`."""
     column = part.field.column
     bits = column.datatype is Datatype.BIT
@@ -346,16 +348,16 @@ def _variable(data: Bytes, part: _Part, counts: Ints, ends: Ints, void: Bools | 
     values, element_void = _known(raw.view(_ELEMENT[column.datatype]), part.field)
     elements = scalars(values, element_void)
     if column.datatype in _COMPLEX:
-        elements = pa.FixedSizeListArray.from_arrays(elements, 2)
+        elements = fixed_list_array(elements, 2)
     return lists(elements, counts, void)
 
 
-def _variable_strings(raw: Bytes, sizes: Ints, datatype: Datatype, void: Bools | None) -> pa.Array:
+def _variable_strings(raw: Bytes, sizes: Ints, datatype: Datatype, void: Bools | None) -> AnyArray:
     offsets = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
-    cells = pa.LargeBinaryArray.from_buffers(
+    cells: AnyArray = pa.LargeBinaryArray.from_buffers(
         pa.large_binary(),
         len(sizes),
-        [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(raw))],
+        [None, buffer(offsets), buffer(np.ascontiguousarray(raw))],
     )
     if datatype is Datatype.UNICODE_CHAR:
         texts = [cell.decode("utf-16-be", "replace") for cell in cells.to_pylist()]

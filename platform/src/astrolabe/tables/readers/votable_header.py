@@ -178,7 +178,13 @@ class _HeaderReader:
                 header.coordinate_system = next(iter(self._systems.values()))
         return header
 
-    def _doctype(self, _name: str, _system: str, _public: str, internal: int) -> None:
+    def _doctype(
+        self,
+        _name: str,
+        _system: str | None,
+        _public: str | None,
+        internal: bool,  # noqa: FBT001 - expat's
+    ) -> None:
         if internal:
             raise self._refuse("has an internal DTD, which is not allowed")
 
@@ -192,19 +198,23 @@ class _HeaderReader:
             self._saw_votable = True
         elif not self._saw_votable:
             raise self._refuse(f"is not a VOTable: its root element is {name}")
+        elif name == "COOSYS":
+            self._add_system(attributes)
         elif name == "TABLE":
             self._saw_table = True
             self.header.name = attributes.get("name") or attributes.get("ID")
-        elif name == "COOSYS":
-            self._add_system(attributes)
-        elif name == "FIELD" and self._saw_table:
+        elif name in ("DESCRIPTION", "INFO"):
+            self._text, self._attributes = [], attributes
+        elif self._saw_table:
+            self._start_in_table(name, attributes)
+
+    def _start_in_table(self, name: str, attributes: dict[str, str]) -> None:
+        if name == "FIELD":
             self._field = dict(attributes)
             self._field_null = self._field_description = None
         elif name == "VALUES" and self._field is not None and "null" in attributes:
             self._field_null = attributes["null"]
-        elif name in ("DESCRIPTION", "INFO"):
-            self._text, self._attributes = [], attributes
-        elif self._path[-2:-1] == ["DATA"] and self._saw_table:
+        elif self._path[-2:-1] == ["DATA"]:
             if name not in _FORMS:
                 raise self._refuse(f"has its rows as {name}, which cannot be read")
             self.header.form = name

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from lxml import etree
 
+from astrolabe.tables.arrow import AnyArray, AnyType, fixed_list_array
+from astrolabe.tables.arrow import compute as pc
 from astrolabe.tables.model import Column, Datatype, arrow_type
 from astrolabe.tables.readers.base import Refusal, first_line
 from astrolabe.tables.readers.decode import fixed_lists, lists
@@ -21,7 +22,7 @@ __all__ = ["tabledata_batches"]
 _TRUE = ("T", "TRUE", "1")
 _FALSE = ("F", "FALSE", "0")
 _UNKNOWN = ("", "?", "\0", "NULL")
-_NUMBERS: dict[Datatype, pa.DataType] = {
+_NUMBERS: dict[Datatype, AnyType] = {
     Datatype.UNSIGNED_BYTE: pa.uint8(),
     Datatype.SHORT: pa.int16(),
     Datatype.INT: pa.int32(),
@@ -36,7 +37,7 @@ _HEXADECIMAL = re.compile(r"[+-]?0[xX][0-9a-fA-F]+\Z")
 
 def tabledata_batches(
     path: Path, fields: Sequence[VOTableField], refuse: Refusal, max_rows: int
-) -> Iterator[list[pa.Array]]:
+) -> Iterator[list[AnyArray]]:
     """Yield the columns of at most `max_rows` rows at a time.
 
     Columns with the xtype of a timestamp come as text.
@@ -93,7 +94,7 @@ def _columns(
     fields: Sequence[VOTableField],
     refuse: Refusal,
     first_row: int,
-) -> list[pa.Array]:
+) -> list[AnyArray]:
     arrays = []
     for field, texts in zip(fields, zip(*rows, strict=True), strict=True):
         column = field.column
@@ -108,7 +109,7 @@ def _columns(
     return arrays
 
 
-def _column(texts: pa.Array, field: VOTableField) -> pa.Array:
+def _column(texts: AnyArray, field: VOTableField) -> AnyArray:
     column = field.column
     if column.is_string:
         # An empty cell is null (VOTable 1.3 and later); an empty text cannot be told from it.
@@ -120,7 +121,7 @@ def _column(texts: pa.Array, field: VOTableField) -> pa.Array:
     return _elements(pc.utf8_trim_whitespace(texts), field)
 
 
-def _elements(words: pa.Array, field: VOTableField) -> pa.Array:
+def _elements(words: AnyArray, field: VOTableField) -> AnyArray:
     if field.column.datatype in (Datatype.BOOLEAN, Datatype.BIT):
         return _booleans(words)
     kind = _NUMBERS[field.column.datatype]
@@ -134,7 +135,7 @@ def _elements(words: pa.Array, field: VOTableField) -> pa.Array:
     return values
 
 
-def _decimal(words: pa.Array) -> pa.Array:
+def _decimal(words: AnyArray) -> AnyArray:
     """Write hexadecimal integers as decimal ones."""
     if not pc.any(pc.match_substring_regex(words, "0[xX]"), min_count=0).as_py():
         return words
@@ -147,7 +148,7 @@ def _decimal(words: pa.Array) -> pa.Array:
     )
 
 
-def _booleans(words: pa.Array) -> pa.Array:
+def _booleans(words: AnyArray) -> AnyArray:
     upper = pc.utf8_upper(words)
     true = pc.is_in(upper, pa.array(_TRUE))
     false = pc.is_in(upper, pa.array(_FALSE))
@@ -158,7 +159,7 @@ def _booleans(words: pa.Array) -> pa.Array:
     return pc.if_else(unknown, None, true)
 
 
-def _bits(texts: pa.Array, column: Column) -> pa.Array:
+def _bits(texts: AnyArray, column: Column) -> AnyArray:
     cells = [
         None if text is None else [c == "1" for c in text if c in "01"]
         for text in texts.to_pylist()
@@ -167,30 +168,30 @@ def _bits(texts: pa.Array, column: Column) -> pa.Array:
     return pa.array(cells, arrow_type(column))
 
 
-def _arrays(texts: pa.Array, field: VOTableField) -> pa.Array:
+def _arrays(texts: AnyArray, field: VOTableField) -> AnyArray:
     column = field.column
     words = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(texts))
-    blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(texts), ""), True)  # noqa: FBT003 - Arrow's
+    blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(texts), ""), True)
     missing = np.asarray(blank.to_numpy(zero_copy_only=False), bool)
     words = words.filter(pc.invert(blank))
     counts = np.zeros(len(texts), np.int64)
     counts[~missing] = pc.list_value_length(words).to_numpy(zero_copy_only=False)
     values = _elements(words.flatten(), field)
-    kind = arrow_type(column)
+    kind: AnyType = arrow_type(column)
     if pa.types.is_fixed_size_list(kind):
         return _fixed_arrays(values, counts, missing, kind)
     if pa.types.is_fixed_size_list(kind.value_type):
-        pairs = pa.FixedSizeListArray.from_arrays(values, 2)
+        pairs = fixed_list_array(values, 2)
         return lists(pairs, counts // 2, missing)
     return lists(values, counts, missing)
 
 
 def _fixed_arrays(
-    values: pa.Array,
+    values: AnyArray,
     counts: np.ndarray[tuple[int], np.dtype[np.int64]],
     missing: np.ndarray[tuple[int], np.dtype[np.bool_]],
-    kind: pa.DataType,
-) -> pa.Array:
+    kind: AnyType,
+) -> AnyArray:
     size = kind.list_size
     nested = pa.types.is_fixed_size_list(kind.value_type)
     words = size * kind.value_type.list_size if nested else size
@@ -199,7 +200,7 @@ def _fixed_arrays(
         raise ValueError(f"an array has {wrong[0]} elements instead of {words}")
     plain = values.to_numpy(zero_copy_only=False) if values.null_count == 0 else None
     if plain is None:
-        filled = pc.fill_null(values, pa.scalar(False if pa.types.is_boolean(values.type) else 0))  # noqa: FBT003 - a value
+        filled = pc.fill_null(values, pa.scalar(False if pa.types.is_boolean(values.type) else 0))
         plain = filled.to_numpy(zero_copy_only=False)
     cells = np.zeros((len(counts), words), plain.dtype)
     cells[~missing] = plain.reshape(-1, words)
@@ -208,5 +209,5 @@ def _fixed_arrays(
     flat = fixed_lists(cells, void, missing)
     if not nested:
         return flat
-    pairs = pa.FixedSizeListArray.from_arrays(flat.values, 2)
-    return pa.FixedSizeListArray.from_arrays(pairs, size, mask=pa.array(missing))
+    pairs = fixed_list_array(flat.values, 2)
+    return fixed_list_array(pairs, size, mask=pa.array(missing))

@@ -37,7 +37,7 @@ def load_description(text: str | bytes) -> dict[str, Any]:
         # Aliases can grow without bound; what astropy writes has none.
         for event in yaml.parse(text, Loader=_Loader):
             if isinstance(event, yaml.AliasEvent):
-                raise ValueError("the YAML uses aliases")
+                raise ValueError("the YAML uses aliases")  # noqa: TRY004 - the value is wrong
     try:
         document = yaml.load(text, Loader=_Loader)  # noqa: S506 - derived from SafeLoader
     except (yaml.YAMLError, RecursionError) as exc:
@@ -65,7 +65,7 @@ def described_columns(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def mapping_of(value: object) -> dict[Any, Any]:
-    """Return a mapping, also from YAML's list of pairs (``!!omap``); of anything else an empty one."""
+    """Return a mapping, also from YAML's list of pairs; of anything else an empty one."""
     if isinstance(value, dict):
         return value
     if isinstance(value, list) and all(isinstance(v, tuple) and len(v) == 2 for v in value):

@@ -59,5 +59,5 @@ class TableWriter(ABC):
         """
         raise CannotReportError(message)
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most writers hold nothing
         """Free what the writer holds."""

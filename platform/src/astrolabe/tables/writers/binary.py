@@ -7,14 +7,16 @@ and variable fields row by row.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from astrolabe.core.errors import AdqlTypeError
+from astrolabe.tables.arrow import AnyArray, buffer
+from astrolabe.tables.arrow import compute as pc
 from astrolabe.tables.cells import (
     INTEGER_SENTINELS,
     flat_values,
@@ -107,7 +109,7 @@ class RowEncoder:
         if batch.num_rows == 0:
             return b""
         groups: list[list[Array]] = [[]]
-        variable: list[pa.Array] = []
+        variable: list[AnyArray] = []
         if self._null_mask:
             groups[0].append(_mask(batch))
         for field, array in zip(self._fields, batch.columns, strict=True):
@@ -147,7 +149,7 @@ def _pack(fields: list[Array], rows: int) -> Array:
     return packed
 
 
-def _join(groups: list[Array], variable: list[pa.Array]) -> bytes:
+def _join(groups: list[Array], variable: list[AnyArray]) -> bytes:
     pieces = []
     for index, group in enumerate(groups):
         if group.dtype.itemsize:
@@ -164,10 +166,10 @@ def _join(groups: list[Array], variable: list[pa.Array]) -> bytes:
     return memoryview(joined.buffers()[2])[: offsets[len(joined)]].tobytes()
 
 
-def _as_binary(rows: Array, size: int) -> pa.Array:
+def _as_binary(rows: Array, size: int) -> AnyArray:
     offsets = np.arange(len(rows) + 1, dtype=np.int64) * size
     return pa.LargeBinaryArray.from_buffers(
-        pa.large_binary(), len(rows), [None, pa.py_buffer(offsets), pa.py_buffer(rows)]
+        pa.large_binary(), len(rows), [None, buffer(offsets), buffer(rows)]
     )
 
 
@@ -190,7 +192,7 @@ class _FieldEncoder:
             if "*" not in part:
                 self._size *= int(part)
 
-    def encode(self, array: pa.Array) -> Array | tuple[Array, pa.Array]:
+    def encode(self, array: AnyArray) -> Array | tuple[Array, AnyArray]:
         if self._column.is_string:
             return self._encode_string(array)
         if self._datatype is Datatype.BIT:
@@ -201,7 +203,7 @@ class _FieldEncoder:
             return self._fixed(array, self._parts)
         return self._elements(array, whole_cells=True)
 
-    def _elements(self, array: pa.Array, *, whole_cells: bool) -> Array:
+    def _elements(self, array: AnyArray, *, whole_cells: bool) -> Array:
         """Return plain elements in the declared type, nulls told as the form can.
 
         `whole_cells` says that a null here is a null cell, which BINARY2 has in its mask.
@@ -218,7 +220,7 @@ class _FieldEncoder:
             return plain(array, 0)
         return self._with_sentinel(array)
 
-    def _with_sentinel(self, array: pa.Array) -> Array:
+    def _with_sentinel(self, array: AnyArray) -> Array:
         sentinel = INTEGER_SENTINELS.get(self._datatype)
         if sentinel is None:
             if array.null_count:
@@ -238,7 +240,7 @@ class _FieldEncoder:
             array = array.cast(pa.int16())
         return plain(array, sentinel)
 
-    def _fixed(self, array: pa.Array, size: int) -> Array:
+    def _fixed(self, array: AnyArray, size: int) -> Array:
         """Return cells of `size` elements each; a null cell is all nulls."""
         if array.null_count == 0:
             values = self._elements(flat_values(array), whole_cells=False)
@@ -269,7 +271,7 @@ class _FieldEncoder:
                 f"{self._column.arraysize} elements that the column declares."
             )
 
-    def _encode_array(self, array: pa.Array) -> Array | tuple[Array, pa.Array]:
+    def _encode_array(self, array: AnyArray) -> Array | tuple[Array, AnyArray]:
         if not self._variable:
             return self._fixed(array, self._size * self._parts)
         lengths = list_lengths(array)
@@ -280,7 +282,7 @@ class _FieldEncoder:
         item = values.dtype.itemsize * self._parts
         return lengths.astype(_COUNT), _cells(values, lengths * item)
 
-    def _encode_bits(self, array: pa.Array) -> Array | tuple[Array, pa.Array]:
+    def _encode_bits(self, array: AnyArray) -> Array | tuple[Array, AnyArray]:
         """Return bits, eight to a byte, the first one highest; a scalar takes a byte."""
         if array.null_count and not (self._null_mask or self._variable):
             raise AdqlTypeError(
@@ -301,12 +303,10 @@ class _FieldEncoder:
             out[lengths > 0] = bits.reshape(-1, self._size)
             return np.packbits(out, axis=1)
         starts = np.concatenate(([0], np.cumsum(lengths)))
-        packed = [
-            np.packbits(bits[a:b]).tobytes() for a, b in zip(starts, starts[1:], strict=False)
-        ]
+        packed = [np.packbits(bits[a:b]).tobytes() for a, b in pairwise(starts)]
         return lengths.astype(_COUNT), pa.array(packed, pa.large_binary())
 
-    def _encode_string(self, array: pa.Array) -> Array | tuple[Array, pa.Array]:
+    def _encode_string(self, array: AnyArray) -> Array | tuple[Array, AnyArray]:
         if self._column.is_timestamp:
             array = timestamp_text(array, self._column.arraysize)
         if self._datatype is Datatype.UNICODE_CHAR:
@@ -328,16 +328,16 @@ class _FieldEncoder:
         return _padded(cells, lengths, size)
 
 
-def _cells(values: Array, sizes: npt.NDArray[np.int64]) -> pa.Array:
+def _cells(values: Array, sizes: npt.NDArray[np.int64]) -> AnyArray:
     """Return the bytes of `values` cut into cells of `sizes` bytes."""
     offsets = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
-    data = pa.py_buffer(np.ascontiguousarray(values).view(np.uint8))
+    data = buffer(np.ascontiguousarray(values).view(np.uint8))
     return pa.LargeBinaryArray.from_buffers(
-        pa.large_binary(), len(sizes), [None, pa.py_buffer(offsets), data]
+        pa.large_binary(), len(sizes), [None, buffer(offsets), data]
     )
 
 
-def _utf16(array: pa.Array) -> pa.Array:
+def _utf16(array: AnyArray) -> AnyArray:
     """Return strings as big-endian UTF-16; outside of the basic plane as surrogate pairs."""
     texts = array.to_pylist()
     return pa.array(
@@ -345,7 +345,7 @@ def _utf16(array: pa.Array) -> pa.Array:
     )
 
 
-def _padded(cells: pa.Array, lengths: npt.NDArray[np.int64], size: int) -> Array:
+def _padded(cells: AnyArray, lengths: npt.NDArray[np.int64], size: int) -> Array:
     """Return cells of at most `size` bytes, padded with zero bytes, (rows,) of fixed size."""
     out = np.zeros(len(cells) * size, np.uint8)
     data = np.frombuffer(b"".join(cells.drop_null().to_pylist()), np.uint8)

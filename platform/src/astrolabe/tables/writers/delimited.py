@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 from typing_extensions import override
 
+from astrolabe.tables.arrow import AnyArray
+from astrolabe.tables.arrow import compute as pc
 from astrolabe.tables.cells import is_complex, list_text, timestamp_text
 from astrolabe.tables.model import Column, ResultHeader
 from astrolabe.tables.writers.base import TableWriter
@@ -68,7 +69,7 @@ class DelimitedWriter(TableWriter):
         return name
 
 
-def _csv_ready(array: pa.Array, column: Column) -> pa.Array:
+def _csv_ready(array: AnyArray, column: Column) -> AnyArray:
     if column.is_timestamp:
         return timestamp_text(array, column.arraysize)
     if column.is_array or is_complex(column):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from astrolabe.core.errors import AdqlTypeError
+from astrolabe.tables.arrow import AnyArray
+from astrolabe.tables.arrow import compute as pc
 from astrolabe.tables.cells import (
     INTEGER_SENTINELS,
     flat_values,
@@ -36,7 +37,7 @@ def tabledata_rows(batch: pa.RecordBatch, columns: tuple[Column, ...]) -> bytes:
     """Return the rows of `batch` as TR elements, one a line."""
     if batch.num_rows == 0:
         return b""
-    pieces: list[pa.Array | pa.Scalar] = []
+    pieces: list[AnyArray] = []
     for column, array in zip(columns, batch.columns, strict=True):
         lead = "</TD><TD>" if pieces else "<TR><TD>"
         cells = _cells(array, column).cast(pa.large_string())
@@ -49,7 +50,7 @@ def tabledata_rows(batch: pa.RecordBatch, columns: tuple[Column, ...]) -> bytes:
     return data[: pc.sum(pc.binary_length(rows)).as_py()].tobytes()
 
 
-def _cells(array: pa.Array, column: Column) -> pa.Array:
+def _cells(array: AnyArray, column: Column) -> AnyArray:
     """Return the text of each cell; null for an empty one."""
     if column.is_timestamp:
         return timestamp_text(array, column.arraysize)
@@ -63,7 +64,7 @@ def _cells(array: pa.Array, column: Column) -> pa.Array:
     return number_text(array)
 
 
-def _arrays(array: pa.Array, column: Column) -> pa.Array:
+def _arrays(array: AnyArray, column: Column) -> AnyArray:
     """Return array cells; a null one of fixed size is all nulls, as its elements are counted."""
     null = _null_element(array, column)
     text = list_text(array, column, null=null)
@@ -75,7 +76,7 @@ def _arrays(array: pa.Array, column: Column) -> pa.Array:
     return text
 
 
-def _null_element(array: pa.Array, column: Column) -> str:
+def _null_element(array: AnyArray, column: Column) -> str:
     elements = flat_values(array)
     if pa.types.is_floating(elements.type):
         return "NaN"
@@ -97,7 +98,7 @@ def _null_element(array: pa.Array, column: Column) -> str:
     return str(sentinel)
 
 
-def _escaped(array: pa.Array) -> pa.Array:
+def _escaped(array: AnyArray) -> AnyArray:
     """Escape what XML reads as its own; what it cannot hold becomes U+FFFD."""
     if not pc.any(pc.match_substring_regex(array, _SPECIAL), min_count=0).as_py():
         return array
