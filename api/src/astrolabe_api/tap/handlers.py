@@ -33,7 +33,8 @@ def tap_routers() -> tuple[APIRouter, ...]:
     tap = _Tap()
     router = APIRouter(prefix=TAP_PATH, tags=["tap"])
     for path, methods, handler, summary in (
-        ("/sync", ["GET", "POST"], tap.sync, "Run a query and stream its result"),
+        ("/sync", ["GET"], tap.sync, "Run a query and stream its result"),
+        ("/sync", ["POST"], tap.sync, "Run a query, perhaps with uploads, and stream its result"),
         ("/capabilities", ["GET"], tap.capabilities, "What the service can do (TAPRegExt)"),
         ("/availability", ["GET"], tap.availability, "Whether the service is up (VOSI)"),
         ("/tables", ["GET"], tap.tables, "All tables and their columns (VOSI)"),
