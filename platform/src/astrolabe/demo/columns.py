@@ -120,6 +120,7 @@ _BAND = _column(
     Datatype.CHAR,
     "Filter band: u, g, r, i, z or y",
     ucd="meta.id;instr.filter",
+    arraysize="*",
     principal=True,
 )
 _MID_TIME = _column(
@@ -171,6 +172,7 @@ OBJECT: tuple[Column, ...] = (
         Datatype.CHAR,
         "Band in which the shape was measured",
         ucd="meta.id;instr.filter",
+        arraysize="*",
     ),
     _column(
         "refExtendedness",
@@ -333,6 +335,7 @@ VISIT: tuple[Column, ...] = (
         Datatype.CHAR,
         "Filter band: u, g, r, i, z or y",
         ucd="meta.id;instr.filter",
+        arraysize="*",
         principal=True,
     ),
     _column(
