@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyiceberg.catalog.sql  # noqa: F401 - seconds that no test's own time should pay for
 import pytest
 
 from astrolabe.catalogs.iceberg import IcebergTables

@@ -261,6 +261,17 @@ def test_vacuum_leaves_a_table_alone_that_is_being_written(store: CatalogStore) 
     assert read_values(str(staged.catalog_root), staged.index.paths) == {2}
 
 
+def test_vacuum_leaves_folders_alone_that_are_not_ours(
+    store: CatalogStore, tables_root: Path
+) -> None:
+    foreign = tables_root / "mine" / "gaia" / "v0001"
+    foreign.mkdir(parents=True)
+    (foreign.parent / "collection.properties").write_text("obs_collection=gaia", "utf-8")
+    assert store.vacuum(retention_seconds=0).removed == []
+    assert foreign.is_dir()
+    assert (foreign.parent / "collection.properties").exists()
+
+
 def test_empty_tables_have_no_files_and_can_be_filled(
     store: CatalogStore, tables_root: Path
 ) -> None:
@@ -333,6 +344,7 @@ def test_view_looks_at_the_generation_at_most_once_in_its_time(
     assert eager.view() is not same
 
 
+@pytest.mark.timeout(60)
 def test_readers_keep_their_version_while_new_ones_are_published(
     database: Database, tables_root: Path, iceberg: IcebergTables
 ) -> None:

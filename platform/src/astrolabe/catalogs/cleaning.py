@@ -23,7 +23,13 @@ from astrolabe.catalogs.collection import (
 from astrolabe.catalogs.iceberg import IcebergTables
 from astrolabe.catalogs.locks import acquire
 from astrolabe.catalogs.schema import VERSIONS
-from astrolabe.catalogs.versions import VersionRow, all_versions, table_key, table_lock
+from astrolabe.catalogs.versions import (
+    VersionRow,
+    all_versions,
+    known_table_keys,
+    table_key,
+    table_lock,
+)
 from astrolabe.core.clock import utc_now
 from astrolabe.core.database import Database
 from astrolabe.core.errors import ConflictError
@@ -150,11 +156,13 @@ def vacuum(
     report = VacuumReport()
     with database.read() as connection:
         rows = all_versions(connection)
+        known = known_table_keys(connection)
     keys = {row.table_key: row.collection for row in rows if row.retired_at is not None}
     for folder in _collections(tables_root):
-        keys[table_key(folder.parent.name, folder.name)] = folder.relative_to(
-            tables_root
-        ).as_posix()
+        key = table_key(folder.parent.name, folder.name)
+        # A writer's row is there before its folder; a folder without one is not ours to judge.
+        if key in known:
+            keys[key] = folder.relative_to(tables_root).as_posix()
     for key, collection in sorted(keys.items()):
         try:
             with database.write() as connection:

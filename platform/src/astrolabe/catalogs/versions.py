@@ -29,6 +29,7 @@ __all__ = [
     "hold_still",
     "insert_state",
     "insert_version",
+    "known_table_keys",
     "living_schema_name",
     "next_version",
     "raise_generation",
@@ -163,6 +164,11 @@ def find_table_row(connection: Connection, schema: str, name: str) -> TableRow |
         last_version=row.last_version,
         current_version=row.current_version,
     )
+
+
+def known_table_keys(connection: Connection) -> frozenset[str]:
+    """Return the key of every table that somebody ever began to write."""
+    return frozenset(connection.scalars(select(TABLES.c.table_key)))
 
 
 def living_schema_name(connection: Connection, schema: str) -> str | None:
