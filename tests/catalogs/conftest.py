@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyiceberg.catalog.sql  # noqa: F401 - seconds that no test's own time should pay for
+import pyarrow as pa
+import pyiceberg.catalog.sql
+import pyiceberg.io.pyarrow  # noqa: F401 - seconds that no test's own time should pay for
 import pytest
 
 from astrolabe.catalogs.iceberg import IcebergTables
 from astrolabe.catalogs.store import CatalogStore
 from astrolabe.core.database import Database
+
+pa.array([0])  # the same: the first array makes pyarrow look for pandas
 
 
 @pytest.fixture
