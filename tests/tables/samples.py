@@ -22,7 +22,7 @@ from astrolabe.tables.writers import open_writer
 D = Datatype
 
 
-def column(name: str, datatype: Datatype, arraysize: str | None = None, **more: Any) -> Column:  # noqa: ANN401 - any field
+def column(name: str, datatype: Datatype, arraysize: str | None = None, **more: Any) -> Column:
     return Column(name=name, datatype=datatype, arraysize=arraysize, **more)
 
 

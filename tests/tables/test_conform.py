@@ -114,7 +114,7 @@ def test_what_fits_is_not_copied() -> None:
 
 
 @given(st.lists(st.integers(-(2**70), 2**70), max_size=20))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_integers_are_exact_or_refused(values: list[int]) -> None:
     array = pa.array([Decimal(v) for v in values], pa.decimal128(38, 0))
     try:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import gzip
-
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from astrolabe.tables.readers import open_source
 D = Datatype
 
 
-def saved(folder: Path, columns: list[fits.Column], **cards: Any) -> Path:  # noqa: ANN401 - any card
+def saved(folder: Path, columns: list[fits.Column], **cards: Any) -> Path:
     table = fits.BinTableHDU.from_columns(columns, name="STARS")
     for key, value in cards.items():
         table.header[key] = value
@@ -31,7 +30,7 @@ def saved(folder: Path, columns: list[fits.Column], **cards: Any) -> Path:  # no
     return path
 
 
-def column_of(path: Path, **options: Any) -> tuple[Datatype, str | None, list[Any]]:  # noqa: ANN401 - any option
+def column_of(path: Path, **options: Any) -> tuple[Datatype, str | None, list[Any]]:
     source = open_source(path, **options)
     found = source.meta.columns[0]
     batches = list(source.batches(max_rows=2))
@@ -39,44 +38,51 @@ def column_of(path: Path, **options: Any) -> tuple[Datatype, str | None, list[An
     return found.datatype, found.arraysize, [v for b in batches for v in b.column(0).to_pylist()]
 
 
+def col(form: str, array: Any, **more: Any) -> fits.Column:
+    return fits.Column("x", form, array=array, **more)
+
+
+arr = np.array
+
+
 @pytest.mark.parametrize(
     ("column", "datatype", "arraysize", "expected"),
     [
-        (fits.Column("x", "L", array=np.array([True, False])), D.BOOLEAN, None, [True, False]),
-        (fits.Column("x", "B", array=np.array([255, 0])), D.UNSIGNED_BYTE, None, [255, 0]),
-        (fits.Column("x", "B", bzero=-128, array=np.array([-128, 127], "i1")), D.SHORT, None, [-128, 127]),
-        (fits.Column("x", "I", array=np.array([-1, 5])), D.SHORT, None, [-1, 5]),
-        (fits.Column("x", "I", bzero=2**15, array=np.array([65535, 0], "u2")), D.INT, None, [65535, 0]),
-        (fits.Column("x", "J", null=-99, array=np.array([-99, 2**31 - 1, 0])), D.INT, None, [None, 2**31 - 1, 0]),
-        (fits.Column("x", "J", bzero=2**31, array=np.array([2**32 - 1, 0], "u4")), D.LONG, None, [2**32 - 1, 0]),
-        (fits.Column("x", "K", array=np.array([2**53 + 1, -(2**63)])), D.LONG, None, [2**53 + 1, -(2**63)]),
-        (fits.Column("x", "K", bzero=2**63, array=np.array([2**63 - 1, 0], "u8")), D.LONG, None, [2**63 - 1, 0]),
-        (fits.Column("x", "E", array=np.array([1.5, np.inf])), D.FLOAT, None, [1.5, float("inf")]),
-        (fits.Column("x", "D", array=np.array([0.1, -1e300])), D.DOUBLE, None, [0.1, -1e300]),
-        (fits.Column("x", "5A", array=np.array(["abc", "", "abcde"])), D.CHAR, "5*", ["abc", None, "abcde"]),
-        (fits.Column("x", "3J", array=np.array([[1, 2, 3], [4, 5, 6]])), D.INT, "3", [[1, 2, 3], [4, 5, 6]]),
+        (col("L", array=arr([True, False])), D.BOOLEAN, None, [True, False]),
+        (col("B", array=arr([255, 0])), D.UNSIGNED_BYTE, None, [255, 0]),
+        (col("B", bzero=-128, array=arr([-128, 127], "i1")), D.SHORT, None, [-128, 127]),
+        (col("I", array=arr([-1, 5])), D.SHORT, None, [-1, 5]),
+        (col("I", bzero=2**15, array=arr([65535, 0], "u2")), D.INT, None, [65535, 0]),
+        (col("J", null=-99, array=arr([-99, 2**31 - 1, 0])), D.INT, None, [None, 2**31 - 1, 0]),
+        (col("J", bzero=2**31, array=arr([2**32 - 1, 0], "u4")), D.LONG, None, [2**32 - 1, 0]),
+        (col("K", array=arr([2**53 + 1, -(2**63)])), D.LONG, None, [2**53 + 1, -(2**63)]),
+        (col("K", bzero=2**63, array=arr([2**63 - 1, 0], "u8")), D.LONG, None, [2**63 - 1, 0]),
+        (col("E", array=arr([1.5, np.inf])), D.FLOAT, None, [1.5, float("inf")]),
+        (col("D", array=arr([0.1, -1e300])), D.DOUBLE, None, [0.1, -1e300]),
+        (col("5A", array=arr(["abc", "", "abcde"])), D.CHAR, "5*", ["abc", None, "abcde"]),
+        (col("3J", array=arr([[1, 2, 3], [4, 5, 6]])), D.INT, "3", [[1, 2, 3], [4, 5, 6]]),
         (
-            fits.Column("x", "6D", dim="(3,2)", array=np.arange(12.0).reshape(2, 2, 3)),
+            col("6D", dim="(3,2)", array=np.arange(12.0).reshape(2, 2, 3)),
             D.DOUBLE,
             "3x2",
             [[0.0, 1, 2, 3, 4, 5], [6.0, 7, 8, 9, 10, 11]],
         ),
-        (fits.Column("x", "C", array=np.array([1 + 2j, 0])), D.FLOAT_COMPLEX, None, [[1.0, 2.0], [0.0, 0.0]]),
-        (fits.Column("x", "2M", array=np.array([[1 + 2j, 3j]])), D.DOUBLE_COMPLEX, "2", [[[1.0, 2.0], [0.0, 3.0]]]),
+        (col("C", array=arr([1 + 2j, 0])), D.FLOAT_COMPLEX, None, [[1.0, 2.0], [0.0, 0.0]]),
+        (col("2M", array=arr([[1 + 2j, 3j]])), D.DOUBLE_COMPLEX, "2", [[[1.0, 2.0], [0.0, 3.0]]]),
         (
-            fits.Column("x", "10X", array=np.array([[True, False] * 5])),
+            col("10X", array=arr([[True, False] * 5])),
             D.BIT,
             "10",
             [[True, False] * 5],
         ),
         (
-            fits.Column("x", "PJ()", array=np.array([np.array([1, 2]), np.array([], int), np.array([3])], object)),
+            col("PJ()", array=arr([arr([1, 2]), arr([], int), arr([3])], object)),
             D.INT,
             "*",
             [[1, 2], [], [3]],
         ),
         (
-            fits.Column("x", "QD()", array=np.array([np.array([1.5]), np.array([2.5, 3.5])], object)),
+            col("QD()", array=arr([arr([1.5]), arr([2.5, 3.5])], object)),
             D.DOUBLE,
             "*",
             [[1.5], [2.5, 3.5]],
@@ -172,7 +178,7 @@ def test_a_broken_heap_is_refused(tmp_path: Path) -> None:
         start = hdus[2].fileinfo()["datLoc"]
     data[start + 4 : start + 8] = (10**6).to_bytes(4, "big")
     path.write_bytes(data)
-    with pytest.raises(ImportRefusedError, match="'x'.*outside of the heap"):
+    with pytest.raises(ImportRefusedError, match=r"'x'.*outside of the heap"):
         column_of(path)
 
 

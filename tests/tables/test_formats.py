@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from astrolabe.core.errors import BadParameterError
@@ -51,13 +51,13 @@ def test_votable_gzip_says_that_its_body_is_compressed() -> None:
 
 
 @given(st.text(max_size=200))
+@settings(max_examples=50, deadline=None)
 def test_what_is_not_offered_is_refused_with_what_is(text: str) -> None:
-    try:
-        resolve_format(text)
-    except BadParameterError as exc:
-        for output in OUTPUT_FORMATS:
-            assert output.aliases[0] in exc.message
-        assert len(exc.message) < 1000
+    with pytest.raises(BadParameterError) as caught:
+        resolve_format(f"no/{text}")
+    for output in OUTPUT_FORMATS:
+        assert output.aliases[0] in caught.value.message
+    assert len(caught.value.message) < 1000
 
 
 @pytest.mark.parametrize("text", ["text/csv;header=absent", "application/pdf", f"{VOTABLE};a=b"])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from astrolabe.tables.readers import open_source
 D = Datatype
 
 
-def rows_of(path: Path, **options: Any) -> tuple[list[Datatype], list[dict[str, Any]]]:  # noqa: ANN401 - any option
+def rows_of(path: Path, **options: Any) -> tuple[list[Datatype], list[dict[str, Any]]]:
     source = open_source(path, **options)
     rows = [row for b in source.batches(max_rows=1000) for row in b.to_pylist()]
     assert source.meta.row_count == len(rows)
@@ -64,7 +65,8 @@ def test_timestamps_are_known_and_others_stay_text(tmp_path: Path) -> None:
     source = open_source(saved(tmp_path, text))
     assert [c.is_timestamp for c in source.meta.columns] == [True, False]
     (rows,) = source.batches()
-    assert rows.column(0).to_pylist()[0].microsecond == 250000
+    first = datetime(2026, 1, 2, 3, 4, 5, 250000)  # noqa: DTZ001 - DALI's have no zone
+    assert rows.column(0).to_pylist() == [first, datetime(2026, 1, 2)]  # noqa: DTZ001 - the same
 
 
 def test_the_last_row_counts_as_much_as_the_first(tmp_path: Path) -> None:
@@ -119,7 +121,7 @@ def test_several_files_have_one_type(tmp_path: Path) -> None:
     assert source.meta.columns[0].datatype is D.DOUBLE
     assert [b.column(0)[0].as_py() for b in source.batches()] == [1.0, 1.5]
     paths.append(saved(tmp_path, "b\n1\n", "3.csv"))
-    with pytest.raises(ImportRefusedError, match="3.csv: its columns b are not"):
+    with pytest.raises(ImportRefusedError, match=r"3\.csv: its columns b are not"):
         open_source(paths)
 
 
@@ -155,7 +157,9 @@ CELLS = st.one_of(
 
 
 @given(st.lists(CELLS, min_size=1, max_size=8))
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_no_number_is_changed(tmp_path: Path, cells: list[str]) -> None:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([["k", "x"], *(["r", c] for c in cells)])

@@ -33,7 +33,7 @@ Bytes = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
-_CHUNK = 4 * 1024 * 1024
+_CHUNK = 1024 * 1024
 _MAX_ROW = 1024 * 1024 * 1024
 _START_TAG = re.compile(rb"""<(?:[^>"']|"[^"]*"|'[^']*')*>""")
 _WHITE = b" \t\r\n"
@@ -242,7 +242,7 @@ class _Layout:
     def columns(self, buffer: bytes, block: _Block) -> list[AnyArray]:
         data = np.frombuffer(buffer, np.uint8)
         groups = [
-            data[block.starts[:, [index]] + np.arange(width)] if width else None
+            self._group(data, block, index) if width else None
             for index, width in enumerate(self._widths)
         ]
         missing: Bools | None = None
@@ -265,6 +265,27 @@ class _Layout:
                 raw = np.ascontiguousarray(group[:, part.offset : part.offset + part.size])
                 arrays.append(_fixed(raw, part, void))
         return arrays
+
+    def _group(self, data: Bytes, block: _Block, index: int) -> Bytes:
+        """Return the bytes of a group of fixed fields, (rows, bytes)."""
+        width = self._widths[index]
+        starts = block.starts[:, index]
+        if not self._variable:
+            first = int(starts[0])
+            return data[first : first + block.rows * width].reshape(block.rows, width)
+        gathered = _gathered(data, starts, starts + width)
+        return np.frombuffer(gathered.buffers()[2], np.uint8).reshape(block.rows, width)
+
+
+def _gathered(data: Bytes, starts: Ints, ends: Ints) -> AnyArray:
+    """Return the bytes between `starts` and `ends`, which lie one after another, as cells."""
+    offsets = np.empty(2 * len(starts), np.int64)
+    offsets[0::2] = starts
+    offsets[1::2] = ends
+    everything = pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), len(offsets) - 1, [None, buffer(offsets), buffer(data)]
+    )
+    return everything.take(np.arange(0, len(offsets) - 1, 2))
 
 
 def _fixed(raw: Bytes, part: _Part, void: Bools | None) -> AnyArray:
@@ -334,10 +355,11 @@ def _variable(data: Bytes, part: _Part, counts: Ints, ends: Ints, void: Bools | 
     column = part.field.column
     bits = column.datatype is Datatype.BIT
     sizes = (counts + 7) // 8 if bits else counts * part.unit
-    before = np.cumsum(sizes) - sizes
-    raw = data[np.repeat(ends - sizes - before, sizes) + np.arange(int(sizes.sum()))]
+    cells = _gathered(data, ends - sizes, ends)
     if column.is_string:
-        return _variable_strings(raw, sizes, column.datatype, void)
+        return _variable_strings(cells, column.datatype, void)
+    raw = np.frombuffer(cells.buffers()[2] or b"", np.uint8)[: int(sizes.sum())]
+    before = np.cumsum(sizes) - sizes
     if bits:
         unpacked = [
             np.unpackbits(raw[a : a + size])[:count]
@@ -352,17 +374,11 @@ def _variable(data: Bytes, part: _Part, counts: Ints, ends: Ints, void: Bools | 
     return lists(elements, counts, void)
 
 
-def _variable_strings(raw: Bytes, sizes: Ints, datatype: Datatype, void: Bools | None) -> AnyArray:
-    offsets = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
-    cells: AnyArray = pa.LargeBinaryArray.from_buffers(
-        pa.large_binary(),
-        len(sizes),
-        [None, buffer(offsets), buffer(np.ascontiguousarray(raw))],
-    )
+def _variable_strings(cells: AnyArray, datatype: Datatype, void: Bools | None) -> AnyArray:
     if datatype is Datatype.UNICODE_CHAR:
         texts = [cell.decode("utf-16-be", "replace") for cell in cells.to_pylist()]
         return _nulled(pa.array(texts, pa.string()), void)
-    if len(raw) and not raw.all():
+    if pc.any(pc.match_substring(cells, b"\0"), min_count=0).as_py():
         cells = pa.array(trimmed_bytes(cells.to_pylist()), pa.binary())
     return _nulled(text_cells(cells), void)
 

@@ -74,6 +74,8 @@ def _rows(path: Path, width: int, refuse: Refusal) -> Iterator[list[str | None]]
                 if element.tag.endswith("TABLEDATA"):
                     return
                 number += 1
+                if any(map(len, element)):
+                    raise refuse(f"row {number} has markup or entities inside a cell")
                 cells = [cell.text for cell in element]
                 if len(cells) != width:
                     raise refuse(

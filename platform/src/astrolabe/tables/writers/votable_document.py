@@ -22,7 +22,9 @@ __all__ = [
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _COORDINATE_ID = "coordinates"
-_REFERRING_UCDS = ("pos.eq", "pos.pm")
+# Of both UCD lists: cone searches have to use the first.
+_POSITION_UCDS = ("pos.eq", "pos_eq")
+_REFERRING_UCDS = (*_POSITION_UCDS, "pos.pm", "pos_pm")
 
 _PROLOGUE = (
     '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -128,7 +130,7 @@ def _words(column: Column) -> list[str]:
 
 
 def _is_position(column: Column) -> bool:
-    return any(word.startswith("pos.eq") for word in _words(column))
+    return any(word.startswith(_POSITION_UCDS) for word in _words(column))
 
 
 def _refers(column: Column) -> bool:
