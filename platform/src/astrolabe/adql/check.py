@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from sqlglot import exp
 
 from astrolabe.adql.checker import check_tree
@@ -80,5 +79,3 @@ def check_syntax(text: str) -> None:
         return check_tree(parse(text), text, None, None)
 
     call_with_deep_stack(work)
-
-

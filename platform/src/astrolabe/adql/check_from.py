@@ -84,9 +84,7 @@ class FromChecker:
                         f"Two tables are called {source.shown} here; give one of them an alias",
                         position=self._context.where(node),
                     )
-        return _Joined(
-            left.relation, left.sources + right.sources, left.visible + right.visible
-        )
+        return _Joined(left.relation, left.sources + right.sources, left.visible + right.visible)
 
     def _reference(self, node: exp.Expr, parent: Scope | None) -> _Joined:
         joined = self._primary(node, parent)
@@ -203,9 +201,7 @@ class FromChecker:
         """Return the names of the columns that both sides of a NATURAL join have."""
         on_right = {exposed.name.lower() for exposed in right.visible}
         names = [
-            Identifier(exposed.name)
-            for exposed in left.visible
-            if exposed.name.lower() in on_right
+            Identifier(exposed.name) for exposed in left.visible if exposed.name.lower() in on_right
         ]
         if not names:
             raise UnknownColumnError(

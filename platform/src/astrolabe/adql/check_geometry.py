@@ -10,7 +10,8 @@ from sqlglot import exp
 from astrolabe.adql.check_context import CheckContext
 from astrolabe.adql.constants import constant_value
 from astrolabe.adql.kinds import GEOMETRIES, NUMBERS, describe
-from astrolabe.adql.tree import Aggregate, Box, Call, Circle, Expr, Kind, Literal, Point, Polygon
+from astrolabe.adql.spherical import Vector, polygon_problem, unit_vector
+from astrolabe.adql.tree import Aggregate, Box, Call, Circle, Expr, Kind, Point, Polygon
 from astrolabe.core.errors import AdqlSyntaxError
 
 __all__ = ["check_call"]
@@ -27,9 +28,7 @@ _SAME_PLACE_RAD = 1e-13
 ValueChecker = Callable[[exp.Expr], Expr]
 
 
-def check_call(
-    context: CheckContext, name: str, node: exp.Expr, check_value: ValueChecker
-) -> Expr:
+def check_call(context: CheckContext, name: str, node: exp.Expr, check_value: ValueChecker) -> Expr:
     """Check one call of a geometry function.
 
     Parameters
@@ -94,7 +93,7 @@ class _Geometry:
             )
         return nodes[1:]
 
-    def check(self) -> Expr:
+    def check(self) -> Expr:  # noqa: PLR0911 - one return a case
         """Check the call."""
         match self._name:
             case "POINT":
@@ -118,9 +117,9 @@ class _Geometry:
                 return Call(Kind.POINT, "CENTROID", (self._geometry(0, GEOMETRIES),))
             case "COORD1" | "COORD2":
                 self._count(1)
-                return Call(
-                    Kind.DOUBLE, self._name, (self._geometry(0, frozenset([Kind.POINT])),)
-                )
+                return Call(Kind.DOUBLE, self._name, (self._geometry(0, frozenset([Kind.POINT])),))
+            case _:
+                pass
         self._count(1)
         return Call(Kind.STRING, "COORDSYS", (self._geometry(0, GEOMETRIES),))
 
@@ -153,7 +152,8 @@ class _Geometry:
 
     def _geometry(self, index: int, kinds: frozenset[Kind]) -> Expr:
         value = self._args[index]
-        unfit = value.kind not in kinds and value.kind != Kind.NULL
+        unknown = self._context.syntax_only and value.kind == Kind.NULL
+        unfit = value.kind not in kinds and not unknown
         if unfit or isinstance(value, Aggregate):
             wanted = " or ".join(sorted(describe(kind) for kind in kinds))
             self._context.type_error(
@@ -231,20 +231,10 @@ class _Geometry:
         if len(vertices) > 3 and first and last and math.dist(first, last) <= _SAME_PLACE_RAD:
             vertices, places = vertices[:-1], places[:-1]
         known = [place for place in places if place is not None]
-        for index, place in enumerate(known):
-            for other in known[:index]:
-                if math.dist(place, other) <= _SAME_PLACE_RAD:
-                    self._context.type_error(
-                        "A polygon's vertices must differ",
-                        self._node,
-                    )
         if len(known) == len(places):
-            for one, two in zip(known, known[1:] + known[:1], strict=True):
-                if math.dist(one, [-x for x in two]) <= _SAME_PLACE_RAD:
-                    self._context.type_error(
-                        "Two neighbouring vertices lie opposite on the sky: no side is shortest",
-                        self._node,
-                    )
+            problem = polygon_problem(known)
+            if problem is not None:
+                self._context.type_error(problem, self._node)
         return vertices
 
     # --- functions of geometries -----------------------------------------------------------------
@@ -266,12 +256,9 @@ class _Geometry:
         return Call(Kind.DOUBLE, "DISTANCE", points)
 
 
-def constant_vector(point: Expr) -> tuple[float, float, float] | None:
+def constant_vector(point: Expr) -> Vector | None:
     """Return the unit vector of a constant POINT, `None` if it depends on a row."""
-    if not isinstance(point, Point) or isinstance(point.lon, Literal) and point.lon.value is None:
+    if not isinstance(point, Point):
         return None
     lon, lat = constant_value(point.lon), constant_value(point.lat)
-    if lon is None or lat is None:
-        return None
-    a, d = math.radians(lon), math.radians(lat)
-    return math.cos(d) * math.cos(a), math.cos(d) * math.sin(a), math.sin(d)
+    return None if lon is None or lat is None else unit_vector(lon, lat)

@@ -26,6 +26,8 @@ def generated_name(expr: Expr, number: int) -> str:
             return _regular(f"{name.lower()}_{column.name}")
         case Aggregate(_, name) | Call(_, name):
             return f"{name.lower()}_{number}"
+        case _:
+            pass
     return f"col{number}"
 
 
@@ -76,8 +78,13 @@ def _describe_aggregate(expr: Aggregate, bare: Column) -> Column:
     if expr.name == "AVG":
         return replace(bare, ucd=ucd)
     return replace(
-        operand.column.renamed(bare.name), ucd=ucd, utype=None, principal=False, indexed=False,
-        std=False, nullable=True,
+        operand.column.renamed(bare.name),
+        ucd=ucd,
+        utype=None,
+        principal=False,
+        indexed=False,
+        std=False,
+        nullable=True,
     )
 
 

@@ -10,14 +10,16 @@ from astrolabe.adql.tree import Binary, Box, Call, Circle, Expr, Literal, Negate
 __all__ = ["constant_value", "is_constant_geometry"]
 
 
-def constant_value(expr: Expr) -> float | None:
+def constant_value(expr: Expr) -> float | None:  # noqa: PLR0911 - one return a case
     """Return the number that `expr` always is, `None` if it depends on a row or is no number.
 
     Signs, the four operations, ``PI()``, ``RADIANS`` and ``DEGREES`` are understood.
     """
     if isinstance(expr, Literal):
         value = expr.value
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+        return (
+            float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+        )
     if isinstance(expr, Negate):
         operand = constant_value(expr.operand)
         return None if operand is None else -operand
@@ -63,4 +65,6 @@ def is_constant_geometry(expr: Expr) -> bool:
             return is_constant_geometry(center) and (
                 constant_value(width) is not None and constant_value(height) is not None
             )
+        case _:
+            pass
     return False

@@ -13,7 +13,7 @@ from typing import ClassVar
 from sqlglot import tokens
 from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import TokenError
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 from typing_extensions import override
 
 from astrolabe.adql import hints
@@ -21,7 +21,7 @@ from astrolabe.adql.parser import AdqlParser
 from astrolabe.adql.position import position_at
 from astrolabe.core.errors import AdqlSyntaxError, AdqlUnsupportedError
 
-__all__ = ["MAX_NESTING", "Adql", "AdqlTokenizer", "nesting_depth"]
+__all__ = ["MAX_NESTING", "Adql", "AdqlTokenizer"]
 
 MAX_NESTING = 200
 """Parentheses may be nested this deep; no sensible query comes near it."""
@@ -101,18 +101,6 @@ class Adql(Dialect):
     Parser = AdqlParser
 
 
-def nesting_depth(items: list[Token]) -> int:
-    """Return how deep parentheses are nested in `items`."""
-    depth = deepest = 0
-    for token in items:
-        if token.token_type == TokenType.L_PAREN:
-            depth += 1
-            deepest = max(deepest, depth)
-        elif token.token_type == TokenType.R_PAREN:
-            depth -= 1
-    return deepest
-
-
 def _unterminated(sql: str) -> AdqlSyntaxError:
     """Find the quote that is never closed."""
     opened, where = "", 0
@@ -157,18 +145,9 @@ def _check_tokens(items: list[Token], sql: str) -> None:
     depth = 0
     previous: Token | None = None
     for token in items:
+        _check_text(token, sql)
         kind = token.token_type
-        if kind not in _KNOWN:
-            raise _foreign(token, sql)
-        if kind == TokenType.VAR:
-            if not _WORD.match(token.text):
-                raise _bad_word(token, sql)
-        elif kind == TokenType.NUMBER:
-            if not _NUMBER.match(token.text):
-                raise AdqlSyntaxError(
-                    f"{token.text!r} is not a number", position=position_at(sql, token.start)
-                )
-        elif kind == TokenType.L_PAREN:
+        if kind == TokenType.L_PAREN:
             depth += 1
             if depth > MAX_NESTING:
                 raise AdqlSyntaxError(
@@ -184,6 +163,18 @@ def _check_tokens(items: list[Token], sql: str) -> None:
                 position=position_at(sql, previous.start),
             )
         previous = token
+
+
+def _check_text(token: Token, sql: str) -> None:
+    kind = token.token_type
+    if kind not in _KNOWN:
+        raise _foreign(token, sql)
+    if kind == TokenType.VAR and not _WORD.match(token.text):
+        raise _bad_word(token, sql)
+    if kind == TokenType.NUMBER and not _NUMBER.match(token.text):
+        raise AdqlSyntaxError(
+            f"{token.text!r} is not a number", position=position_at(sql, token.start)
+        )
 
 
 def _run_together(previous: Token, token: Token) -> bool:
@@ -208,7 +199,7 @@ def _bad_word(token: Token, sql: str) -> AdqlSyntaxError:
     text = token.text
     if text.startswith("_"):
         return AdqlSyntaxError(
-            f"A name that begins with an underscore must be quoted: \"{text}\"", position=where
+            f'A name that begins with an underscore must be quoted: "{text}"', position=where
         )
     offending = next((c for c in text if not (c.isascii() and (c.isalnum() or c == "_"))), text[0])
     return AdqlSyntaxError(

@@ -130,7 +130,7 @@ class RegionSql:
         )
 
     def _normal(self, a: str, b: str) -> str:
-        """Unit normal of the side from a to b; exact for short sides (see `spherical`)."""
+        """Return the unit normal of the side from a to b, exact for short sides too."""
         product = self.let(
             _difference(b, a), lambda x: self.let(_sum(b, a), lambda y: _cross(x, y))
         )
@@ -264,7 +264,11 @@ class RegionSql:
         Both are names of lists that are whole by `is_whole`.
         """
         if second == Kind.POINT:
-            return f"({self._angle_between(a, b)} <= {self._tolerance})" if first == Kind.POINT else "false"
+            return (
+                f"({self._angle_between(a, b)} <= {self._tolerance})"
+                if first == Kind.POINT
+                else "false"
+            )
         if second == Kind.CIRCLE:
             return self._contained_in_circle(first, a, b)
         if first == Kind.POLYGON:
@@ -291,9 +295,7 @@ class RegionSql:
             )
             return f"({b}[3] >= 180 OR ({b}[3] >= 0 AND {missed}))"
         reach = f" + radians({a}[3])" if first == Kind.CIRCLE else ""
-        return (
-            f"({b}[3] >= 180 OR {self._angle_between(a, b)}{reach} <= radians({b}[3]) + {t})"
-        )
+        return f"({b}[3] >= 180 OR {self._angle_between(a, b)}{reach} <= radians({b}[3]) + {t})"
 
     def intersects(self, first: Kind, a: str, second: Kind, b: str) -> str:
         """Return the condition that two geometries have a point in common.
@@ -319,9 +321,7 @@ class RegionSql:
                 f" OR {self._sides_cross(s, z)})"
             )
 
-        return self._polygon(
-            a, lambda v, s: self._polygon(b, lambda w, z: together(v, s, w, z))
-        )
+        return self._polygon(a, lambda v, s: self._polygon(b, lambda w, z: together(v, s, w, z)))
 
     def near(self, first: Kind, a: str, second: Kind, b: str) -> str:
         """Return a condition that holds for all pairs that have a point in common.
@@ -338,11 +338,10 @@ class RegionSql:
             return "0e0"
         if kind == Kind.CIRCLE:
             return f"radians({a}[3])"
-        angles = self.let(
+        return self.let(
             self._vectors(a),
             lambda v: f"list_max({self._each(v, lambda w: self._angle(f'{v}[1]', w))})",
         )
-        return angles
 
     def _polygon_in_polygon(self, a: str, b: str) -> str:
         def inside(v: str, s: str, w: str, z: str) -> str:

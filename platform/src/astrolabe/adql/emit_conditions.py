@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 
 from sqlglot import exp
+from typing_extensions import override
 
 from astrolabe.adql import sql
 from astrolabe.adql.emit_geometry import GeometryEmitter
@@ -44,7 +45,9 @@ class ConditionEmitter(GeometryEmitter):
     def select(self, select: Select, *, existence: bool = False) -> exp.Expression:
         """Emit a subquery."""
 
-    def condition(self, expr: Expr, *, negated: bool = False) -> exp.Expression:
+    def condition(  # noqa: PLR0911 - one return a case
+        self, expr: Expr, *, negated: bool = False
+    ) -> exp.Expression:
         """Emit a condition, or its negation."""
         match expr:
             case And(_, terms) | Or(_, terms):
@@ -66,6 +69,8 @@ class ConditionEmitter(GeometryEmitter):
             case Exists(_, query):
                 node = exp.Exists(this=self.select(query, existence=True))
                 return exp.Not(this=node) if negated else node
+            case _:
+                pass
         raise InternalError(f"{type(expr).__name__} is no condition")
 
     def _comparison(self, expr: Comparison, *, negated: bool) -> exp.Expression:
@@ -91,6 +96,7 @@ class ConditionEmitter(GeometryEmitter):
             return None
         return self.predicate(call, negated=false)
 
+    @override
     def compared(self, left: Expr, operator: str, right: Expr) -> exp.Expression:
         """Emit a comparison in which NaN counts as NULL."""
         one, two = self.value(left), self.value(right)
@@ -105,9 +111,7 @@ class ConditionEmitter(GeometryEmitter):
     def _between(self, expr: Between, *, negated: bool) -> exp.Expression:
         operand, low, high = expr.operand, expr.low, expr.high
         if expr.negated is not negated:
-            return sql.any_of(
-                [self.compared(operand, "<", low), self.compared(operand, ">", high)]
-            )
+            return sql.any_of([self.compared(operand, "<", low), self.compared(operand, ">", high)])
         return sql.all_of([self.compared(operand, ">=", low), self.compared(operand, "<=", high)])
 
     def _in(self, expr: InList | InSubquery, *, negated: bool) -> exp.Expression:

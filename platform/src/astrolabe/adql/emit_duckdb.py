@@ -11,17 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import sqlglot
 from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
+from typing_extensions import override
 
 from astrolabe.adql import sql
 from astrolabe.adql.deep import call_with_deep_stack
 from astrolabe.adql.emit_conditions import ConditionEmitter
-from astrolabe.adql.emit_values import is_nan_possible
 from astrolabe.adql.tree import (
     CheckedQuery,
-    Exists,
     Join,
     Relation,
     Select,
@@ -61,6 +59,7 @@ class _Emitter(ConditionEmitter):
         super().__init__()
         self._relations = relations
 
+    @override
     def select(self, select: Select, *, existence: bool = False) -> exp.Expression:
         """Emit one SELECT."""
         args: dict[str, object] = {}
@@ -109,6 +108,8 @@ class _Emitter(ConditionEmitter):
                 return exp.Subquery(this=self.select(query), alias=_alias(key))
             case Join():
                 return self._join(relation)
+            case _:
+                pass
         raise InternalError(f"{type(relation).__name__} cannot be emitted")
 
     def _join(self, join: Join) -> exp.Expression:

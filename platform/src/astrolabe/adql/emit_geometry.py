@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
@@ -18,11 +18,10 @@ from typing_extensions import override
 from astrolabe.adql import sql
 from astrolabe.adql.constants import constant_value
 from astrolabe.adql.duckdb_regions import RegionSql
-from astrolabe.adql.emit_values import ValueEmitter
+from astrolabe.adql.emit_polygons import TOLERANCE_RAD, PolygonEmitter
 from astrolabe.adql.spherical import (
     SphericalPolygon,
     Vector,
-    between_normals,
     box_corners,
     is_range_box,
     unit_vector,
@@ -31,10 +30,7 @@ from astrolabe.adql.sql import Term
 from astrolabe.adql.tree import Box, Call, Circle, Expr, GeometryColumn, Kind, Point, Polygon
 from astrolabe.core.errors import AdqlUnsupportedError, InternalError
 
-__all__ = ["TOLERANCE_RAD", "GeometryEmitter"]
-
-TOLERANCE_RAD = 1e-13
-"""Points so close to a border count as on it, that is inside: some 0.02 microarcseconds."""
+__all__ = ["GeometryEmitter"]
 
 _TOLERANCE_DEG = math.degrees(TOLERANCE_RAD)
 _INWARD = frozenset(["<", "<="])
@@ -43,7 +39,7 @@ _PREFILTER_DEG = 60.0
 _DIALECT = DuckDB()
 
 
-class GeometryEmitter(ValueEmitter):
+class GeometryEmitter(PolygonEmitter):
     """Emits geometries and what is asked of them."""
 
     def __init__(self) -> None:
@@ -58,39 +54,50 @@ class GeometryEmitter(ValueEmitter):
     @override
     def geometry_value(self, expr: Expr) -> exp.Expression:
         match expr:
-            case Point() | Circle():
-                return exp.Array(expressions=[sql.to_sql(term) for term in self._numbers(expr)])
-            case Polygon():
+            case Point() | Circle() | Polygon():
                 return exp.Array(expressions=[sql.to_sql(term) for term in self._numbers(expr)])
             case Box():
                 return self._box_value(expr)
             case GeometryColumn(_, reference):
                 node = sql.column(reference.source, reference.column.name)
                 return sql.cast(node, "DOUBLE[]")
-            case Call(_, "DISTANCE", (one, two)):
-                return self.distance(one, two)
-            case Call(_, "CONTAINS" | "INTERSECTS"):
-                yes = exp.If(this=self.predicate(expr, negated=False), true=sql.integer(1))
-                no = exp.If(this=self.predicate(expr, negated=True), true=sql.integer(0))
+            case Call():
+                return self._geometry_call(expr)
+            case _:
+                raise InternalError(f"{type(expr).__name__} is no geometry")
+
+    def _geometry_call(self, call: Call) -> exp.Expression:  # noqa: PLR0911 - one return a case
+        first = call.args[0]
+        match call.name:
+            case "DISTANCE":
+                return self.distance(first, call.args[1])
+            case "CONTAINS" | "INTERSECTS":
+                yes = exp.If(this=self.predicate(call, negated=False), true=sql.integer(1))
+                no = exp.If(this=self.predicate(call, negated=True), true=sql.integer(0))
                 return exp.Case(ifs=[yes, no])
-            case Call(_, "COORD1" | "COORD2" as name, (point,)):
-                return sql.to_sql(self.coordinates(point)[0 if name == "COORD1" else 1])
-            case Call(_, "COORDSYS", (geometry,)):
-                shown = exp.Not(this=exp.Is(this=self.value(geometry), expression=exp.Null()))
+            case "COORD1":
+                return sql.to_sql(self.coordinates(first)[0])
+            case "COORD2":
+                return sql.to_sql(self.coordinates(first)[1])
+            case "COORDSYS":
+                shown = exp.Not(this=exp.Is(this=self.value(first), expression=exp.Null()))
                 return exp.Case(ifs=[exp.If(this=shown, true=sql.string("ICRS"))])
-            case Call(_, "AREA", (region,)):
-                return self._area(region)
-            case Call(_, "CENTROID", (geometry,)):
-                return self._centroid(geometry)
-        raise InternalError(f"{type(expr).__name__} is no geometry")
+            case "AREA":
+                return self._area(first)
+            case "CENTROID":
+                return self._centroid(first)
+            case _:
+                raise InternalError(f"The function {call.name} cannot be emitted")
 
     def _numbers(self, expr: Expr) -> list[Term]:
         """Return the numbers that make up a point, circle or polygon in a result."""
         match expr:
             case Circle(_, center, radius):
-                return [*self.coordinates(center), self._term(radius)]
+                return [*self.coordinates(center), self.term(radius)]
             case Polygon(_, vertices):
                 return [term for vertex in vertices for term in self.coordinates(vertex)]
+            case _:
+                pass
         return list(self.coordinates(expr))
 
     def _box_value(self, box: Box) -> exp.Expression:
@@ -139,28 +146,10 @@ class GeometryEmitter(ValueEmitter):
             )
         )
 
-    # --- points ----------------------------------------------------------------------------------
-
-    def coordinates(self, point: Expr) -> tuple[Term, Term]:
-        """Return longitude and latitude of a point, or of a circle's centre, in degrees."""
-        match point:
-            case Point(_, lon, lat):
-                return self._term(lon), self._term(lat)
-            case Circle(_, center, _):
-                return self.coordinates(center)
-        node = sql.parenthesis(self.value(point))
-        return _element(node, 1), _element(node, 2)
-
-    def _term(self, expr: Expr) -> Term:
-        value = constant_value(expr)
-        return self.double(expr) if value is None else value
-
     def _box_terms(self, box: Box) -> tuple[tuple[Term, Term], Term, Term]:
-        return self.coordinates(box.center), self._term(box.width), self._term(box.height)
+        return self.coordinates(box.center), self.term(box.width), self.term(box.height)
 
-    def _haversines(
-        self, one: tuple[Term, Term], two: tuple[Term, Term]
-    ) -> tuple[Term, Term]:
+    def _haversines(self, one: tuple[Term, Term], two: tuple[Term, Term]) -> tuple[Term, Term]:
         """Return sin²(d/2) and cos²(d/2) of the distance d of two points.
 
         Both are sums of squares, so that small distances are exact to the last digits in the
@@ -195,7 +184,7 @@ class GeometryEmitter(ValueEmitter):
             return self.compared(call, operator, limit)
         if radius is not None:
             return self._within(self.coordinates(one), self.coordinates(two), radius, operator)
-        return self._within_any(self.distance(one, two), self._term(limit), operator)
+        return self._within_any(self.distance(one, two), self.term(limit), operator)
 
     def _within_any(self, distance: exp.Expression, radius: Term, operator: str) -> exp.Expression:
         """Emit ``distance operator radius`` for a radius that depends on the row."""
@@ -262,7 +251,9 @@ class GeometryEmitter(ValueEmitter):
                 return node
         return self._general(call.name, first, second, negated=negated)
 
-    def _point_in(self, point: Expr, region: Expr, *, negated: bool) -> exp.Expression | None:
+    def _point_in(  # noqa: PLR0911 - one return a case
+        self, point: Expr, region: Expr, *, negated: bool
+    ) -> exp.Expression | None:
         """Emit whether a point lies in a region by arithmetic, where there is a form for it."""
         if region.kind == Kind.POINT:
             pair = self.coordinates(point), self.coordinates(region)
@@ -274,87 +265,17 @@ class GeometryEmitter(ValueEmitter):
             if radius is not None:
                 return self._within(place, center, radius, operator)
             return self._within_any(
-                self.distance(point, region.center), self._term(region.radius), operator
+                self.distance(point, region.center), self.term(region.radius), operator
             )
         if isinstance(region, Polygon):
-            vertices = [self._constant_vector(vertex) for vertex in region.vertices]
+            vertices = [self.constant_vector(vertex) for vertex in region.vertices]
             if any(vertex is None for vertex in vertices):
                 return None
             known = tuple(vertex for vertex in vertices if vertex is not None)
-            return self._in_polygon(point, SphericalPolygon(known), negated=negated)
+            return self.in_polygon(point, SphericalPolygon(known), negated=negated)
         if isinstance(region, Box):
             return self._in_box(point, region, negated=negated)
         return None
-
-    def _constant_vector(self, point: Expr) -> Vector | None:
-        lon, lat = self.coordinates(point)
-        if isinstance(lon, exp.Expression) or isinstance(lat, exp.Expression):
-            return None
-        return unit_vector(lon, lat)
-
-    def _vector_terms(self, point: Expr) -> tuple[Term, Term, Term]:
-        lon, lat = self.coordinates(point)
-        a, d = sql.radians(lon), sql.radians(lat)
-        cos_lat = sql.cosine(d)
-        return sql.multiply(cos_lat, sql.cosine(a)), sql.multiply(cos_lat, sql.sine(a)), sql.sine(d)
-
-    def _in_polygon(
-        self, point: Expr, polygon: SphericalPolygon, *, negated: bool
-    ) -> exp.Expression:
-        normals = polygon.inward_normals()
-        if normals is None:
-            return self._in_any_polygon(point, polygon, negated=negated)
-        heights = [sql.dot(normal, self._vector_terms(point)) for normal in normals]
-        if negated:
-            return sql.any_of([sql.compare(h, "<", -TOLERANCE_RAD) for h in heights])
-        # NaN would be larger than the limit: no height exceeds 1.
-        finite = sql.compare(heights[0], "<=", 2.0)
-        return sql.all_of([finite, *(sql.compare(h, ">=", -TOLERANCE_RAD) for h in heights)])
-
-    def _in_any_polygon(
-        self, point: Expr, polygon: SphericalPolygon, *, negated: bool
-    ) -> exp.Expression:
-        """Emit the crossing test: how often the way from a known point crosses the sides.
-
-        In a frame with the known point as pole the way is a meridian: a side crosses it where its
-        ends lie on different sides of the meridian's plane, on the point's half of it, above it.
-        """
-        turned, reference_inside = polygon.around_reference()
-        x, y, z = (sql.dot(axis, self._vector_terms(point)) for axis in turned.frame)
-        plane = sql.add(sql.square(x), sql.square(y))
-        across = [sql.dot((v[1], -v[0]), (x, y)) for v in turned.polygon.vertices]
-        along = [sql.dot((v[0], v[1]), (x, y)) for v in turned.polygon.vertices]
-        counts: list[Term] = []
-        border: list[exp.Expression] = []
-        sides = turned.polygon.sides()
-        for i, ((a, b), n) in enumerate(zip(sides, turned.polygon.normals(), strict=True)):
-            j = (i + 1) % len(sides)
-            ta, tb = sql.absolute(across[i]), sql.absolute(across[j])
-            split = sql.compare(
-                sql.compare(across[i], ">=", 0.0), "<>", sql.compare(across[j], ">=", 0.0)
-            )
-            near = sql.add(sql.multiply(along[i], tb), sql.multiply(along[j], ta))
-            height = sql.add(sql.multiply(a[2], tb), sql.multiply(b[2], ta))
-            above = sql.compare(sql.multiply(height, plane), ">=", sql.multiply(z, near))
-            hit = sql.all_of([split, sql.compare(near, ">=", 0.0), above])
-            counts.append(
-                exp.Case(ifs=[exp.If(this=hit, true=sql.integer(1))], default=sql.integer(0))
-            )
-            after, before = between_normals(a, b, n)
-            border.append(
-                sql.all_of(
-                    [
-                        sql.compare(sql.absolute(sql.dot(n, (x, y, z))), "<=", TOLERANCE_RAD),
-                        sql.compare(sql.dot(after, (x, y, z)), ">=", -TOLERANCE_RAD),
-                        sql.compare(sql.dot(before, (x, y, z)), ">=", -TOLERANCE_RAD),
-                    ]
-                )
-            )
-        odd = exp.Mod(this=sql.parenthesis(sql.balanced_sum(counts)), expression=sql.integer(2))
-        parity = sql.integer(0 if reference_inside else 1)
-        inside = sql.any_of([exp.EQ(this=odd, expression=parity), *border])
-        finite = sql.compare(z, "<=", 2.0)  # no height exceeds 1, but NaN does
-        return sql.all_of([finite, sql.negate_condition(inside) if negated else inside])
 
     # --- boxes -----------------------------------------------------------------------------------
 
@@ -367,7 +288,7 @@ class GeometryEmitter(ValueEmitter):
                 corners = tuple(unit_vector(*corner) for corner in box_corners(*numbers))
                 if _is_flat(corners):
                     return self._in_range(point, box, negated=negated)
-                return self._in_polygon(point, SphericalPolygon(corners), negated=negated)
+                return self.in_polygon(point, SphericalPolygon(corners), negated=negated)
             return self._in_range(point, box, negated=negated)
         ranged = self._in_range(point, box, negated=negated)
         polygon = self._lists("CONTAINS", point, box, negated=negated)
@@ -416,9 +337,7 @@ class GeometryEmitter(ValueEmitter):
 
     # --- everything else -------------------------------------------------------------------------
 
-    def _general(
-        self, name: str, first: Expr, second: Expr, *, negated: bool
-    ) -> exp.Expression:
+    def _general(self, name: str, first: Expr, second: Expr, *, negated: bool) -> exp.Expression:
         for region in (first, second):
             if isinstance(region, Box):
                 _, width, height = self._box_terms(region)
@@ -452,10 +371,6 @@ class GeometryEmitter(ValueEmitter):
         return exp.Not(this=node) if negated else node
 
 
-def _element(node: exp.Expression, index: int) -> exp.Expression:
-    return exp.Bracket(this=node, expressions=[sql.integer(index)])
-
-
 def _raw(text: str) -> exp.Expression:
     """Return SQL text of our own as a node."""
     return exp.Var(this=text)
@@ -465,8 +380,6 @@ def _text(node: exp.Expression) -> str:
     return _DIALECT.generate(node)
 
 
-def _is_flat(corners: tuple[Vector, ...]) -> bool:
+def _is_flat(corners: Sequence[Vector]) -> bool:
     """Whether a box has no width or no height, so that its corners make no polygon."""
-    return any(
-        math.dist(a, b) <= TOLERANCE_RAD for i, a in enumerate(corners) for b in corners[:i]
-    )
+    return any(math.dist(a, b) <= TOLERANCE_RAD for i, a in enumerate(corners) for b in corners[:i])

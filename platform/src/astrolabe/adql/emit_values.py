@@ -14,7 +14,6 @@ from astrolabe.adql.tree import (
     Call,
     ColumnRef,
     Expr,
-    GeometryColumn,
     Kind,
     Literal,
     Negate,
@@ -61,7 +60,7 @@ _KEEPING_KIND = {
     "ROUND": "round",
     "TRUNCATE": "trunc",
 }
-_OPERATORS: dict[str, type[exp.Binary]] = {"+": exp.Add, "-": exp.Sub, "*": exp.Mul}
+_OPERATORS: dict[str, type[exp.Expression]] = {"+": exp.Add, "-": exp.Sub, "*": exp.Mul}
 _GEOMETRY_CALLS = frozenset(
     ["AREA", "CENTROID", "CONTAINS", "COORD1", "COORD2", "COORDSYS", "DISTANCE", "INTERSECTS"]
 )
@@ -77,7 +76,7 @@ def is_nan_possible(expr: Expr) -> bool:
 class ValueEmitter(ABC):
     """Emits values; geometry and conditions come with the subclasses."""
 
-    def value(self, expr: Expr) -> exp.Expression:
+    def value(self, expr: Expr) -> exp.Expression:  # noqa: PLR0911 - one return a case
         """Emit a value."""
         match expr:
             case ColumnRef(_, source, column):
@@ -94,8 +93,8 @@ class ValueEmitter(ABC):
                 return self._call(expr)
             case Aggregate():
                 return self._aggregate(expr)
-            case GeometryColumn(_, reference):
-                return sql.column(reference.source, reference.column.name)
+            case _:
+                pass
         return self.geometry_value(expr)
 
     @abstractmethod
@@ -165,8 +164,10 @@ class ValueEmitter(ABC):
 
     def _operand(self, operand: Expr, step: Binary) -> exp.Expression:
         if step.operator == "||":
-            return self.value(operand) if operand.kind != Kind.NULL else sql.cast(
-                exp.Null(), "VARCHAR"
+            return (
+                self.value(operand)
+                if operand.kind != Kind.NULL
+                else sql.cast(exp.Null(), "VARCHAR")
             )
         return self.cast_value(operand, step.kind)
 
@@ -190,12 +191,10 @@ class ValueEmitter(ABC):
         if any(isinstance(part, Binary) and part.operator == "/" for part in walk(divisor)):
             # NULLIF names its argument twice, and again in each divisor within: bind it once.
             bound = exp.Column(this=sql.identifier("d"))
-            body = exp.Case(
-                ifs=[exp.If(this=sql.compare(bound, "<>", zero), true=bound)]
-            )
+            body = exp.Case(ifs=[exp.If(this=sql.compare(bound, "<>", zero), true=bound)])
             each = exp.Lambda(this=body, expressions=[sql.identifier("d")])
             many = function_list_transform(node, each)
-            return exp.Bracket(this=many, expressions=[sql.integer(1)])
+            return exp.Bracket(this=many, expressions=[sql.integer(1)], offset=1)
         return exp.Nullif(this=node, expression=zero)
 
     def _call(self, expr: Call) -> exp.Expression:
@@ -237,12 +236,8 @@ class ValueEmitter(ABC):
         if not expr.args:
             return sql.function("random")
         seed = sql.cast(self.cast_value(expr.args[0], Kind.BIGINT), "VARCHAR")
-        digits = sql.function(
-            "substr", sql.function("md5", seed), sql.integer(1), sql.integer(13)
-        )
-        whole = sql.cast(
-            exp.DPipe(this=sql.string("0x"), expression=digits, safe=False), "BIGINT"
-        )
+        digits = sql.function("substr", sql.function("md5", seed), sql.integer(1), sql.integer(13))
+        whole = sql.cast(exp.DPipe(this=sql.string("0x"), expression=digits, safe=False), "BIGINT")
         return exp.Div(this=sql.cast(whole, "DOUBLE"), expression=sql.number(2.0**52))
 
     def _aggregate(self, expr: Aggregate) -> exp.Expression:
@@ -255,7 +250,11 @@ class ValueEmitter(ABC):
         if expr.distinct:
             node = exp.Distinct(expressions=[node])
         result = sql.function(expr.name.lower(), node)
-        return sql.cast(result, "BIGINT") if expr.name == "SUM" and expr.kind == Kind.BIGINT else result
+        return (
+            sql.cast(result, "BIGINT")
+            if expr.name == "SUM" and expr.kind == Kind.BIGINT
+            else result
+        )
 
 
 def function_list_transform(value: exp.Expression, each: exp.Expression) -> exp.Expression:

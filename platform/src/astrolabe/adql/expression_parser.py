@@ -12,9 +12,10 @@ from typing import NoReturn
 
 from sqlglot import exp
 from sqlglot.parser import Parser
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 from astrolabe.adql import hints
+from astrolabe.adql.functions import AGGREGATES, GEOMETRY_FUNCTIONS, SCALAR_FUNCTIONS
 from astrolabe.adql.position import mark, offset_of, position_at
 from astrolabe.core.errors import AdqlSyntaxError, AdqlUnsupportedError, Position
 from astrolabe.tables.reserved import ADQL_RESERVED_WORDS
@@ -42,7 +43,7 @@ CONDITIONS = (
 
 _OR, _AND, _NOT, _PREDICATE, _CONCAT, _SUM, _PRODUCT = range(1, 8)
 
-_COMPARISONS: dict[TokenType, type[exp.Binary]] = {
+_COMPARISONS: dict[TokenType, type[exp.Expression]] = {
     TokenType.EQ: exp.EQ,
     TokenType.NEQ: exp.NEQ,
     TokenType.LT: exp.LT,
@@ -50,7 +51,7 @@ _COMPARISONS: dict[TokenType, type[exp.Binary]] = {
     TokenType.GT: exp.GT,
     TokenType.GTE: exp.GTE,
 }
-_ARITHMETIC: dict[TokenType, tuple[int, type[exp.Binary]]] = {
+_ARITHMETIC: dict[TokenType, tuple[int, type[exp.Expression]]] = {
     TokenType.DPIPE: (_CONCAT, exp.DPipe),
     TokenType.PLUS: (_SUM, exp.Add),
     TokenType.DASH: (_SUM, exp.Sub),
@@ -59,11 +60,7 @@ _ARITHMETIC: dict[TokenType, tuple[int, type[exp.Binary]]] = {
 }
 _SIGNS = frozenset([TokenType.PLUS, TokenType.DASH])
 _PREDICATE_WORDS = frozenset(["BETWEEN", "IN", "LIKE", "ILIKE"])
-_CALLABLE_WORDS = frozenset(
-    """ABS ACOS ASIN ATAN ATAN2 CEILING COS COT DEGREES EXP FLOOR LOG LOG10 MOD PI POWER RADIANS
-    RAND ROUND SIN SQRT TAN TRUNCATE AVG COUNT MAX MIN SUM AREA BOX CENTROID CIRCLE CONTAINS COORD1
-    COORD2 COORDSYS DISTANCE INTERSECTS POINT POLYGON LOWER UPPER COALESCE""".split()
-)
+_CALLABLE_WORDS = frozenset([*SCALAR_FUNCTIONS, *AGGREGATES, *GEOMETRY_FUNCTIONS])
 _CALLABLE_LATER = frozenset(["CAST", "IN_UNIT", "REGION"])
 
 
@@ -167,17 +164,19 @@ class ExpressionParser(Parser):
                 position=self._where(first),
             )
         parts.reverse()
-        return mark(exp.Column(**dict(zip(("this", "table", "db", "catalog"), parts, strict=False))), first)
+        return mark(
+            exp.Column(**dict(zip(("this", "table", "db", "catalog"), parts, strict=False))), first
+        )
 
     # --- expressions -----------------------------------------------------------------------------
 
     def parse_value(self) -> exp.Expression:
         """Parse a value expression."""
-        return self._require_value(self._parse_level(_CONCAT))
+        return self._require_value(self._adql_level(_CONCAT))
 
     def parse_condition(self) -> exp.Expression:
         """Parse a search condition."""
-        return self._require_condition(self._parse_level(_OR))
+        return self._require_condition(self._adql_level(_OR))
 
     def _require_value(self, node: exp.Expression) -> exp.Expression:
         if isinstance(node, CONDITIONS):
@@ -202,10 +201,10 @@ class ExpressionParser(Parser):
         offset = offset_of(node)
         return self._where() if offset is None else position_at(self.sql, offset)
 
-    def _parse_level(self, level: int) -> exp.Expression:
+    def _adql_level(self, level: int) -> exp.Expression:
         """Parse operators that bind at least as tight as `level`."""
         start = self._curr
-        left = self._parse_prefix(level)
+        left = self._adql_prefix(level)
         while True:
             kind = self._curr.token_type
             arithmetic = _ARITHMETIC.get(kind)
@@ -214,25 +213,25 @@ class ExpressionParser(Parser):
                 if strength < level:
                     return left
                 self._advance()
-                right = self._require_value(self._parse_level(strength + 1))
+                right = self._require_value(self._adql_level(strength + 1))
                 left = mark(node_type(this=self._require_value(left), expression=right), start)
             elif kind in _COMPARISONS:
                 if level > _PREDICATE:
                     return left
                 self._advance()
-                right = self._require_value(self._parse_level(_CONCAT))
+                right = self._require_value(self._adql_level(_CONCAT))
                 left = mark(
                     _COMPARISONS[kind](this=self._require_value(left), expression=right), start
                 )
             elif kind == TokenType.VAR:
-                joined = self._parse_word_operator(left, level, start)
+                joined = self._adql_word_operator(left, level, start)
                 if joined is None:
                     return left
                 left = joined
             else:
                 return left
 
-    def _parse_word_operator(
+    def _adql_word_operator(
         self, left: exp.Expression, level: int, start: Token
     ) -> exp.Expression | None:
         word = self._word()
@@ -241,7 +240,7 @@ class ExpressionParser(Parser):
             if strength < level:
                 return None
             self._advance()
-            right = self._require_condition(self._parse_level(strength + 1))
+            right = self._require_condition(self._adql_level(strength + 1))
             left = self._require_condition(left)
             node = exp.And if word == "AND" else exp.Or
             return mark(node(this=left, expression=right), start)
@@ -253,10 +252,10 @@ class ExpressionParser(Parser):
         self._require_value(left)
         if negated:
             self._advance()
-        result = mark(self._parse_predicate(left), start)
+        result = mark(self._adql_predicate(left), start)
         return mark(exp.Not(this=result), start) if negated else result
 
-    def _parse_predicate(self, left: exp.Expression) -> exp.Expression:
+    def _adql_predicate(self, left: exp.Expression) -> exp.Expression:
         word = self._word()
         self._advance()
         if word == "BETWEEN":
@@ -267,14 +266,14 @@ class ExpressionParser(Parser):
             node = exp.Like if word == "LIKE" else exp.ILike
             return node(this=left, expression=self.parse_value())
         if word == "IN":
-            return self._parse_in(left)
+            return self._adql_in(left)
         negated = self._take_word("NOT")
         if not self._take_word("NULL"):
             self._unexpected("NULL (ADQL has IS NULL and IS NOT NULL only)")
         is_null = exp.Is(this=left, expression=exp.Null())
         return mark(exp.Not(this=is_null), self._prev) if negated else is_null
 
-    def _parse_in(self, left: exp.Expression) -> exp.Expression:
+    def _adql_in(self, left: exp.Expression) -> exp.Expression:
         self._expect(TokenType.L_PAREN, "a list or a subquery in parentheses after IN")
         if self._at_subquery():
             query = self.parse_query()
@@ -296,7 +295,7 @@ class ExpressionParser(Parser):
             return False
         return tokens[index].text.upper() in ("SELECT", "WITH")
 
-    def _parse_prefix(self, level: int) -> exp.Expression:
+    def _adql_prefix(self, level: int) -> exp.Expression:
         token = self._curr
         if token.token_type in _SIGNS:
             self._advance()
@@ -305,7 +304,7 @@ class ExpressionParser(Parser):
                     "Only one sign may stand before a value; use parentheses",
                     position=self._where(),
                 )
-            operand = self._require_value(self._parse_primary())
+            operand = self._require_value(self._adql_primary())
             node_type = exp.Neg if token.token_type == TokenType.DASH else exp.Paren
             return mark(node_type(this=operand), token)
         if token.token_type == TokenType.VAR and token.text.upper() == "NOT" and level <= _NOT:
@@ -315,16 +314,14 @@ class ExpressionParser(Parser):
                     "Only one NOT may stand before a condition; use parentheses",
                     position=self._where(),
                 )
-            return mark(
-                exp.Not(this=self._require_condition(self._parse_level(_PREDICATE))), token
-            )
-        return self._parse_primary()
+            return mark(exp.Not(this=self._require_condition(self._adql_level(_PREDICATE))), token)
+        return self._adql_primary()
 
-    def _parse_primary(self) -> exp.Expression:
+    def _adql_primary(self) -> exp.Expression:
         token = self._curr
         kind = token.token_type
         if kind == TokenType.VAR:
-            return self._parse_word_primary(token)
+            return self._adql_word_primary(token)
         if kind == TokenType.IDENTIFIER:
             return self._column()
         if kind == TokenType.NUMBER:
@@ -338,10 +335,10 @@ class ExpressionParser(Parser):
                 )
             return mark(exp.Literal.string(token.text), token)
         if kind == TokenType.L_PAREN:
-            return self._parse_parenthesis(token)
-        self._unexpected("a value")
+            return self._adql_parenthesis(token)
+        return self._unexpected("a value")
 
-    def _parse_parenthesis(self, token: Token) -> exp.Expression:
+    def _adql_parenthesis(self, token: Token) -> exp.Expression:
         self._advance()
         if self._at_subquery():
             raise AdqlUnsupportedError(
@@ -349,7 +346,7 @@ class ExpressionParser(Parser):
                 " EXISTS",
                 position=self._where(token),
             )
-        inner = self._parse_level(_OR)
+        inner = self._adql_level(_OR)
         if self._curr.token_type == TokenType.COMMA:
             raise AdqlUnsupportedError(
                 "ADQL has no lists of values as one value; compare column by column",
@@ -358,7 +355,7 @@ class ExpressionParser(Parser):
         self._expect(TokenType.R_PAREN, "an operator or )")
         return inner
 
-    def _parse_word_primary(self, token: Token) -> exp.Expression:
+    def _adql_word_primary(self, token: Token) -> exp.Expression:
         word = token.text.upper()
         if word == "NULL":
             self._advance()
@@ -373,10 +370,10 @@ class ExpressionParser(Parser):
             if word in _CALLABLE_LATER:
                 self._reserved("a value")
             if word in _CALLABLE_WORDS or word not in ADQL_RESERVED_WORDS:
-                return self._parse_call(token, word)
+                return self._adql_call(token, word)
         return self._column()
 
-    def _parse_call(self, token: Token, name: str) -> exp.Expression:
+    def _adql_call(self, token: Token, name: str) -> exp.Expression:
         self._advance()
         self._advance()
         arguments: list[exp.Expression] = []

@@ -55,9 +55,7 @@ def check_grouping(
         places.append((select.having, node.args["having"].this))
     if select.order_by:
         order_nodes = node.args["order"].expressions
-        places.extend(
-            zip((item.expr for item in select.order_by), order_nodes, strict=True)
-        )
+        places.extend(zip((item.expr for item in select.order_by), order_nodes, strict=True))
     for expr, place in places:
         loose = _loose_column(expr, keys, own_keys)
         if loose is not None:
@@ -87,9 +85,7 @@ def _has_aggregate(expr: Expr) -> bool:
     return False
 
 
-def _loose_column(
-    expr: Expr, keys: frozenset[Expr], own_keys: frozenset[str]
-) -> ColumnRef | None:
+def _loose_column(expr: Expr, keys: frozenset[Expr], own_keys: frozenset[str]) -> ColumnRef | None:
     """Return a column of `expr` that is not fixed within a group."""
     stack: list[Node] = [expr]
     while stack:

@@ -85,7 +85,8 @@ LATER: dict[str, str] = {
     "WITH": "WITH (common table expressions) is not offered here yet;"
     " write the subquery in FROM, with an alias",
     "UNION": "UNION is not offered here yet; run the queries one after the other",
-    "EXCEPT": "EXCEPT is not offered here yet; write NOT EXISTS (SELECT ...) or NOT IN (SELECT ...)",
+    "EXCEPT": "EXCEPT is not offered here yet;"
+    " write NOT EXISTS (SELECT ...) or NOT IN (SELECT ...)",
     "INTERSECT": "INTERSECT is not offered here yet; write EXISTS (SELECT ...) or IN (SELECT ...)",
     "CAST": "CAST is not offered here yet",
     "IN_UNIT": "IN_UNIT is not offered here yet; multiply by the factor between the units",

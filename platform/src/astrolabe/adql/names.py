@@ -36,10 +36,16 @@ class Identifier:
 
 
 class SchemaLookup(Protocol):
-    """What the checker must know of the catalog; tables that the user may not read are not in it."""
+    """What the checker must know of the catalog.
+
+    Tables that the user may not read are not in it.
+    """
 
     def find_table(self, schema: Identifier | None, table: Identifier) -> TableMeta | None:
-        """Return the table, `None` if there is none.  `schema` is `None` for an unqualified name."""
+        """Return the table, `None` if there is none.
+
+        `schema` is `None` for an unqualified name.
+        """
 
     def table_names(self) -> tuple[str, ...]:
         """Return the names of all tables as they are written in ADQL, for suggestions."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sqlglot import exp
-from sqlglot.tokens import TokenType
+from sqlglot.tokenizer_core import TokenType
 from typing_extensions import override
 
 from astrolabe.adql import hints
@@ -18,6 +18,7 @@ _SET_OPERATORS = frozenset(["UNION", "EXCEPT", "INTERSECT"])
 _NO_ALIAS = frozenset(
     ["LIMIT", "QUALIFY", "WINDOW", "TABLESAMPLE", "LATERAL", "PIVOT", "UNPIVOT", "SEMI", "ANTI"]
 )
+_JOIN_WORDS = frozenset(["NATURAL", "INNER", "LEFT", "RIGHT", "FULL", "JOIN"])
 _NAMED_SIDES = frozenset(["LEFT", "RIGHT", "FULL"])
 
 
@@ -51,12 +52,12 @@ class AdqlParser(ExpressionParser):
             query = self.parse_query()
             self._expect(TokenType.R_PAREN, ") after the query")
         else:
-            query = self._parse_select_query()
+            query = self._adql_select_query()
         if self._word() in _SET_OPERATORS:
             self._reserved("the end of the query")
         return query
 
-    def _parse_select_query(self) -> exp.Select:
+    def _adql_select_query(self) -> exp.Select:
         start = self._curr
         if self._word() == "WITH":
             self._reserved("SELECT")
@@ -69,42 +70,42 @@ class AdqlParser(ExpressionParser):
             self._take_word("ALL")
         if self._take_word("TOP"):
             args["limit"] = exp.Limit(expression=self._unsigned_integer("TOP"))
-        args["expressions"] = self._parse_select_list()
+        args["expressions"] = self._adql_select_list()
         self._expect_word("FROM", "the SELECT list")
-        references = [self._parse_table_reference()]
+        references = [self._adql_table_reference()]
         while self._take(TokenType.COMMA):
-            references.append(self._parse_table_reference())
+            references.append(self._adql_table_reference())
         args["from_"] = exp.From(this=references[0])
         args["joins"] = [exp.Join(this=reference) for reference in references[1:]]
-        self._parse_clauses(args)
+        self._adql_clauses(args)
         return mark(exp.Select(**args), start)
 
-    def _parse_clauses(self, args: dict[str, object]) -> None:
+    def _adql_clauses(self, args: dict[str, object]) -> None:
         if self._take_word("WHERE"):
             args["where"] = exp.Where(this=self.parse_condition())
         if self._take_word("GROUP"):
             self._expect_word("BY", "GROUP")
-            args["group"] = exp.Group(expressions=self._parse_values())
+            args["group"] = exp.Group(expressions=self._adql_values())
         if self._take_word("HAVING"):
             args["having"] = exp.Having(this=self.parse_condition())
         if self._take_word("ORDER"):
             self._expect_word("BY", "ORDER")
-            items = [self._parse_order_item()]
+            items = [self._adql_order_item()]
             while self._take(TokenType.COMMA):
-                items.append(self._parse_order_item())
+                items.append(self._adql_order_item())
             args["order"] = exp.Order(expressions=items)
         if self._take_word("OFFSET"):
             args["offset"] = exp.Offset(expression=self._unsigned_integer("OFFSET"))
         if self._word() == "LIMIT":
             raise AdqlUnsupportedError(hints.WORDS["LIMIT"], position=self._where())
 
-    def _parse_values(self) -> list[exp.Expression]:
+    def _adql_values(self) -> list[exp.Expression]:
         values = [self.parse_value()]
         while self._take(TokenType.COMMA):
             values.append(self.parse_value())
         return values
 
-    def _parse_order_item(self) -> exp.Ordered:
+    def _adql_order_item(self) -> exp.Ordered:
         value = self.parse_value()
         descending = False
         if self._word() in ("ASC", "DESC"):
@@ -125,37 +126,36 @@ class AdqlParser(ExpressionParser):
             raise AdqlSyntaxError(
                 f"The number after {clause} is too large", position=self._where(token)
             )
-        return mark(exp.Literal.number(token.text), token)
+        return mark(exp.Literal(this=token.text, is_string=False), token)
 
     # --- the SELECT list -------------------------------------------------------------------------
 
-    def _parse_select_list(self) -> list[exp.Expression]:
-        if self._curr.token_type == TokenType.STAR:
-            token = self._curr
-            self._advance()
+    def _adql_select_list(self) -> list[exp.Expression]:
+        token = self._curr
+        if self._take(TokenType.STAR):
             if self._curr.token_type == TokenType.COMMA:
                 raise AdqlSyntaxError(
                     "* must be the whole SELECT list; write table.* beside other columns",
                     position=self._where(token),
                 )
             return [mark(exp.Star(), token)]
-        items = [self._parse_select_item()]
+        items = [self._adql_select_item()]
         while self._take(TokenType.COMMA):
-            items.append(self._parse_select_item())
+            items.append(self._adql_select_item())
         return items
 
-    def _parse_select_item(self) -> exp.Expression:
-        star = self._parse_qualified_star()
+    def _adql_select_item(self) -> exp.Expression:
+        star = self._adql_qualified_star()
         if star is not None:
             return star
         start = self._curr
         if self._word() == "FROM":
             self._unexpected("a column or a value")
         value = self.parse_value()
-        alias = self._parse_alias_name("a column name")
+        alias = self._adql_alias_name("a column name")
         return value if alias is None else mark(exp.Alias(this=value, alias=alias), start)
 
-    def _parse_qualified_star(self) -> exp.Column | None:
+    def _adql_qualified_star(self) -> exp.Column | None:
         """Parse ``table.*`` or ``schema.table.*`` if it stands here."""
         index = self._index
         tokens = self._tokens
@@ -184,7 +184,7 @@ class AdqlParser(ExpressionParser):
         qualifiers = dict(zip(("table", "db", "catalog"), names, strict=False))
         return mark(exp.Column(this=exp.Star(), **qualifiers), start)
 
-    def _parse_alias_name(self, what: str) -> exp.Identifier | None:
+    def _adql_alias_name(self, what: str) -> exp.Identifier | None:
         if self._take_word("AS"):
             return self._identifier(f"{what} after AS")
         token = self._curr
@@ -200,31 +200,29 @@ class AdqlParser(ExpressionParser):
 
     # --- FROM ------------------------------------------------------------------------------------
 
-    def _parse_table_reference(self) -> exp.Expression:
-        left = self._parse_table_primary()
+    def _adql_table_reference(self) -> exp.Expression:
+        left = self._adql_table_primary()
         joins = []
-        while (join := self._parse_one_join()) is not None:
+        while (join := self._adql_one_join()) is not None:
             joins.append(join)
         if joins:
             left.set("joins", joins)
         return left
 
-    def _parse_table_primary(self) -> exp.Expression:
+    def _adql_table_primary(self) -> exp.Expression:
         token = self._curr
         if token.token_type == TokenType.L_PAREN:
             if self._at_subquery():
                 query = self.parse_query_in_from()
-                alias = self._parse_alias_name("an alias")
+                alias = self._adql_alias_name("an alias")
                 if alias is None:
                     raise AdqlSyntaxError(
                         "A subquery in FROM needs an alias: (SELECT ...) AS name",
                         position=self._where(token),
                     )
-                return mark(
-                    exp.Subquery(this=query, alias=exp.TableAlias(this=alias)), token
-                )
+                return mark(exp.Subquery(this=query, alias=exp.TableAlias(this=alias)), token)
             self._advance()
-            inner = self._parse_table_reference()
+            inner = self._adql_table_reference()
             self._expect(TokenType.R_PAREN, "a join or ) in FROM")
             if not inner.args.get("joins") and not isinstance(inner, exp.Subquery):
                 raise AdqlSyntaxError(
@@ -246,12 +244,12 @@ class AdqlParser(ExpressionParser):
             )
         parts.reverse()
         args: dict[str, object] = dict(zip(("this", "db", "catalog"), parts, strict=False))
-        alias = self._parse_alias_name("an alias")
+        alias = self._adql_alias_name("an alias")
         if alias is not None:
             args["alias"] = exp.TableAlias(this=alias)
-        if self._curr.token_type == TokenType.L_PAREN:
+        if self._take(TokenType.L_PAREN):
             raise AdqlUnsupportedError(
-                "ADQL has no column lists behind a table's alias", position=self._where()
+                "ADQL has no column lists behind a table's alias", position=self._where(self._prev)
             )
         return mark(exp.Table(**args), token)
 
@@ -262,38 +260,34 @@ class AdqlParser(ExpressionParser):
         self._expect(TokenType.R_PAREN, ") after the subquery")
         return query
 
-    def _parse_one_join(self) -> exp.Join | None:
+    def _adql_one_join(self) -> exp.Join | None:
         token = self._curr
         word = self._word()
-        natural = word == "NATURAL"
-        if natural:
-            self._advance()
-            word = self._word()
-        side = ""
-        if word in _NAMED_SIDES:
-            side = word
+        if word == "CROSS":
+            self._unexpected("a join")
+        if word not in _JOIN_WORDS:
+            return None
+        natural = self._take_word("NATURAL")
+        side = self._word() if self._word() in _NAMED_SIDES else ""
+        if side:
             self._advance()
             self._take_word("OUTER")
-        elif word == "INNER":
-            self._advance()
-        elif word != "JOIN" and not natural:
-            if word == "CROSS":
-                self._unexpected("a join")
-            return None
+        else:
+            self._take_word("INNER")
         if not self._take_word("JOIN"):
             self._unexpected("JOIN")
-        args: dict[str, object] = {"this": self._parse_table_primary(), "side": side}
+        args: dict[str, object] = {"this": self._adql_table_primary(), "side": side}
         if natural:
             args["method"] = "NATURAL"
         elif self._take_word("ON"):
             args["on"] = self.parse_condition()
         elif self._take_word("USING"):
-            args["using"] = self._parse_using()
+            args["using"] = self._adql_using()
         elif side:
             self._unexpected("ON or USING after the joined table")
         return mark(exp.Join(**args), token)
 
-    def _parse_using(self) -> list[exp.Identifier]:
+    def _adql_using(self) -> list[exp.Identifier]:
         self._expect(TokenType.L_PAREN, "( after USING")
         names = [self._identifier("a column's name")]
         while self._take(TokenType.COMMA):

@@ -129,7 +129,7 @@ class Scope:
         scope: Scope | None = self
         qualifier_known = False
         while scope is not None:
-            found = scope._find(name, qualifiers, where)
+            found = scope.find(name, qualifiers, where)
             if found is not None:
                 return found
             if any(source.is_called(qualifiers) for source in scope.sources):
@@ -139,9 +139,10 @@ class Scope:
             raise self._unknown_table(qualifiers, where)
         raise self._unknown_column(name, qualifiers, where)
 
-    def _find(
+    def find(
         self, name: Identifier, qualifiers: tuple[Identifier, ...], where: Position
     ) -> Expr | None:
+        """Find what a column's name means in this SELECT itself, `None` if nothing."""
         sources = [s for s in self.sources if s.is_called(qualifiers)]
         if qualifiers:
             candidates = [c for source in sources for c in source.columns or ()]
@@ -187,6 +188,4 @@ class Scope:
             place = f"No table of this query has a column {quote_name(name.name)}"
         if name.quoted and any(name.name.lower() == n.strip('"').lower() for n in names):
             place += " (a quoted name must match in upper and lower case)"
-        return UnknownColumnError(
-            place, position=where, suggestions=nearest(name.name, names)
-        )
+        return UnknownColumnError(place, position=where, suggestions=nearest(name.name, names))

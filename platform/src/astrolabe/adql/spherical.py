@@ -1,4 +1,4 @@
-"""Polygons with constant vertices on the sphere: are they sound, are they convex, what is inside."""
+"""Polygons with constant vertices on the sphere: whether they are sound, or convex, what is in."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 __all__ = [
+    "Cap",
     "SphericalPolygon",
     "TurnedPolygon",
     "Vector",
@@ -140,12 +141,20 @@ class SphericalPolygon:
     def around_reference(self) -> tuple[TurnedPolygon, bool]:
         """Return the polygon in a frame whose pole is `reference`, and whether that is inside."""
         pole, inside = self.reference()
-        first = _normal(_cross(pole, (1.0, 0.0, 0.0) if abs(pole[0]) < 0.7 else (0.0, 1.0, 0.0)))
-        frame = (first, _cross(pole, first), pole)
+        _, first, second = Cap(pole, 0.0).frame()
+        frame = (first, second, pole)
         turned = tuple(
             (_dot(frame[0], v), _dot(frame[1], v), _dot(frame[2], v)) for v in self.vertices
         )
         return TurnedPolygon(frame, SphericalPolygon(turned)), inside
+
+    def cap(self) -> Cap | None:
+        """Return a circle around the polygon, `None` if it fits in no hemisphere."""
+        pole = self._hemisphere()
+        if pole is None:
+            return None
+        # Within a hemisphere nothing of the polygon is farther than its farthest vertex.
+        return Cap(pole, min(_dot(pole, v) for v in self.vertices) - 1e-12)
 
     def _hemisphere(self) -> Vector | None:
         """Return the pole of a hemisphere that holds all vertices, `None` if there is none."""
@@ -179,6 +188,20 @@ class SphericalPolygon:
             volume = _dot(first, _cross(_plus(a, first, -1.0), _plus(b, first, -1.0)))
             total += 2 * math.atan2(volume, 1 + _dot(first, a) + _dot(a, b) + _dot(b, first))
         return total % (4 * math.pi)
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """A circle on the sphere: its pole and the cosine of its radius."""
+
+    pole: Vector
+    cosine: float
+
+    def frame(self) -> tuple[Vector, Vector, Vector]:
+        """Return the pole and two unit vectors that make a right-handed frame with it."""
+        pole = self.pole
+        east = _normal(_cross(pole, (1.0, 0.0, 0.0) if abs(pole[0]) < 0.7 else (0.0, 1.0, 0.0)))
+        return pole, east, _cross(pole, east)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ __all__ = [
     "negate_condition",
     "number",
     "parenthesis",
+    "product_of",
     "radians",
     "sine",
     "square",
@@ -112,7 +113,7 @@ def parenthesis(node: exp.Expression) -> exp.Expression:
 
 
 def _operation(
-    node: type[exp.Binary], left: Term, right: Term, compute: Callable[[float, float], float]
+    node: type[exp.Expression], left: Term, right: Term, compute: Callable[[float, float], float]
 ) -> Term:
     if not isinstance(left, exp.Expression) and not isinstance(right, exp.Expression):
         return compute(left, right)
@@ -209,7 +210,16 @@ def balanced_sum(terms: list[Term]) -> exp.Expression:
     )
 
 
-_COMPARE: dict[str, type[exp.Binary]] = {
+def product_of(conditions: Iterable[exp.Expression]) -> exp.Expression:
+    """Return 1 where all conditions hold, else 0, by multiplication."""
+    factors = [cast(condition, "INTEGER") for condition in conditions]
+    result = factors[0]
+    for factor in factors[1:]:
+        result = exp.Mul(this=result, expression=factor)
+    return result
+
+
+_COMPARE: dict[str, type[exp.Expression]] = {
     "=": exp.EQ,
     "<>": exp.NEQ,
     "<": exp.LT,
@@ -221,9 +231,7 @@ _COMPARE: dict[str, type[exp.Binary]] = {
 
 def compare(left: Term, operator: str, right: Term) -> exp.Expression:
     """Return a comparison."""
-    return _COMPARE[operator](
-        this=parenthesis(to_sql(left)), expression=parenthesis(to_sql(right))
-    )
+    return _COMPARE[operator](this=parenthesis(to_sql(left)), expression=parenthesis(to_sql(right)))
 
 
 def all_of(terms: Iterable[exp.Expression]) -> exp.Expression:
@@ -236,7 +244,7 @@ def any_of(terms: Iterable[exp.Expression]) -> exp.Expression:
     return _join(exp.Or, list(terms))
 
 
-def _join(node: type[exp.Connector], terms: list[exp.Expression]) -> exp.Expression:
+def _join(node: type[exp.Expression], terms: list[exp.Expression]) -> exp.Expression:
     result = terms[0]
     if len(terms) > 1:
         wrapped = [
