@@ -266,3 +266,11 @@ def test_impossible_shapes_are_refused(make: object, message: str) -> None:
     assert callable(make)
     with pytest.raises(BadParameterError, match=message):
         make()
+
+
+def test_regions_are_equal_if_made_the_same_way() -> None:
+    assert Circle(1, 2, 3) == Circle(1, 2, 3)
+    assert Circle(1, 2, 3) != Circle(1, 2, 3.0000000000000004)
+    assert len({Zone(0, 1, 2, 3), Zone(0, 1, 2, 3), Box(0, 1, 2, 3), Everything()}) == 3
+    assert Union([Circle(1, 2, 3)]) != Intersection([Circle(1, 2, 3)])
+    assert Polygon([0, 1, 1], [0, 0, 1]) == Polygon([0, 1, 1], [0, 0, 1])

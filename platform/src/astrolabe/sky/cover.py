@@ -15,6 +15,7 @@ import numpy.typing as npt
 from astropy import units
 from astropy.coordinates import Latitude, Longitude
 from mocpy import MOC
+from typing_extensions import override
 
 from astrolabe.sky.healpix import (
     MAX_ORDER,
@@ -79,7 +80,20 @@ class Cells:
 
 
 class Region(ABC):
-    """A part of the sky, ICRS, its border included."""
+    """A part of the sky, ICRS, its border included; equal if made the same way."""
+
+    @override
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and repr(self) == repr(other)
+
+    @override
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+    @abstractmethod
+    @override
+    def __repr__(self) -> str:
+        """Return the call that makes it; every number in full."""
 
     @abstractmethod
     def contains(self, ra_deg: npt.ArrayLike, dec_deg: npt.ArrayLike) -> npt.NDArray[np.bool_]:

@@ -97,11 +97,17 @@ class Polygon(Region):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Sides:
-    """The sides: from `start` to `end` (m, 3), with unit `normal` (m, 3) to their planes."""
+    """The sides: from `start` to `end` (m, 3), with unit `normal` (m, 3) to their planes.
+
+    Both `after_start` and `before_end` (m, 3) point along the side: a position beside it has both
+    behind and before it.
+    """
 
     start: FloatArray
     end: FloatArray
     normal: FloatArray
+    after_start: FloatArray
+    before_end: FloatArray
 
     @classmethod
     def between(cls, vertices: FloatArray) -> _Sides:
@@ -123,19 +129,16 @@ class _Sides:
             raise BadParameterError(
                 "All vertices of the polygon lie on one great circle: it has no interior."
             )
-        return cls(vertices, end, normal)
+        return cls(vertices, end, normal, np.cross(normal, vertices), np.cross(end, normal))
 
     def distance_rad(self, points: FloatArray) -> FloatArray:
         """Return the distance (n,) of points (n, 3) from the nearest side."""
-        # Positions relative to each vertex (n, m, 3): exact where it matters, at the border.
-        from_start = points[:, np.newaxis] - self.start
-        from_end = np.roll(from_start, -1, axis=1)
-        chord = np.sqrt(np.einsum("nmk,nmk->nm", from_start, from_start).min(axis=1))
+        # By differences: a product of nearly equal unit vectors has no digits left.
+        to_start = points[:, np.newaxis] - self.start
+        chord = np.sqrt((to_start * to_start).sum(axis=2).min(axis=1))
         to_vertex = 2.0 * np.arcsin(np.minimum(chord / 2.0, 1.0))
-        beside = (np.einsum("nmk,mk->nm", from_start, np.cross(self.normal, self.start)) >= 0.0) & (
-            np.einsum("nmk,mk->nm", from_end, np.cross(self.end, self.normal)) >= 0.0
-        )
-        off_plane = np.abs(np.einsum("nmk,mk->nm", from_start, self.normal))
+        beside = (points @ self.after_start.T >= 0.0) & (points @ self.before_end.T >= 0.0)
+        off_plane = np.abs(points @ self.normal.T)
         nearest = np.where(beside, off_plane, 1.0).min(axis=1)
         to_side = np.arcsin(np.minimum(nearest, 1.0))
         return np.asarray(np.minimum(to_vertex, to_side), dtype=np.float64)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import TypeVar
 
 import numpy as np
 
@@ -27,8 +26,6 @@ __all__ = ["Geometry"]
 
 _REAL_DEG = 5e-5
 # How far a 32-bit position may be from itself when an engine computes in 32 bits.
-
-_E = TypeVar("_E", bound=Expr)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +44,7 @@ class Geometry:
     tables: Mapping[str, TableSource]
     derived: Mapping[str, Mapping[str, Expr]]
 
-    def resolved(self, expr: _E) -> Expr:
+    def resolved(self, expr: Expr) -> Expr:
         """Return `expr` with columns of subqueries replaced by what they are made of."""
         if isinstance(expr, ColumnRef):
             inner = self.derived.get(expr.source, {}).get(expr.column.name)
@@ -56,13 +53,13 @@ class Geometry:
         for item in fields(expr):
             value = getattr(expr, item.name)
             if isinstance(value, Expr):
-                new: object = self.resolved(value)
-            elif isinstance(value, tuple) and any(isinstance(part, Expr) for part in value):
-                new = tuple(self.resolved(p) if isinstance(p, Expr) else p for p in value)
-            else:
-                continue
-            if new != value:
-                changed[item.name] = new
+                new = self.resolved(value)
+                if new is not value:
+                    changed[item.name] = new
+            elif isinstance(value, tuple):
+                parts = tuple(self.resolved(p) if isinstance(p, Expr) else p for p in value)
+                if any(new is not old for new, old in zip(parts, value, strict=True)):
+                    changed[item.name] = parts
         simple = replace(expr, **changed) if changed else expr  # type: ignore[arg-type] # by name
         return _simplified(simple)
 

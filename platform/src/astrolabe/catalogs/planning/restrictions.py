@@ -42,6 +42,7 @@ class Restriction:
         parts = list(self.regions)
         if (self.lon, self.lat) != (_ALL, _ALL):
             parts.insert(0, _zone(self.lon, self.lat))
+        parts = list(dict.fromkeys(parts))
         if not parts:
             return None
         return parts[0] if len(parts) == 1 else Intersection(parts)
@@ -79,10 +80,11 @@ def _joined(alternatives: Sequence[Restriction]) -> Restriction:
     if len(alternatives) == 1:
         return alternatives[0]
     regions = [alternative.region for alternative in alternatives]
-    known = [region for region in regions if region is not None]
+    known = list(dict.fromkeys(region for region in regions if region is not None))
     ids = [alternative.ids for alternative in alternatives if alternative.ids is not None]
+    anywhere = None in regions
     return Restriction(
-        regions=(Union(known),) if len(known) == len(regions) else (),
+        regions=() if anywhere else (known[0] if len(known) == 1 else Union(known),),
         ids=union_ranges(*ids) if len(ids) == len(alternatives) else None,
     )
 

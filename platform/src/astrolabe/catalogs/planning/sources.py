@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
+from astrolabe.adql.deep import call_with_deep_stack
 from astrolabe.adql.tree import (
     Aggregate,
     CheckedQuery,
@@ -51,6 +52,10 @@ def restrictions(checked: CheckedQuery) -> dict[str, Restriction]:
     dict
         By `TableSource` key; tables of which nothing is known are not in it.
     """
+    return call_with_deep_stack(lambda: _collected(checked))
+
+
+def _collected(checked: CheckedQuery) -> dict[str, Restriction]:
     tables = {source.key: source for source in checked.tables}
     derived = {
         node.key: _columns_behind(node.query)
