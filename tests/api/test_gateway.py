@@ -155,7 +155,7 @@ async def test_a_process_may_serve_a_chosen_few(home: Path) -> None:
     async with serving(app) as client:
         assert (await client.get("/health")).status_code == 200
         assert (await client.get("/api/tap/capabilities")).status_code == 404
-    assert set(SERVICES) == {"gateway", "tap"}
+    assert {"gateway", "tap"} <= set(SERVICES)
     with pytest.raises(BadParameterError, match="no service 'tea'"):
         create_app(small_settings(home), services=["tea"])
 

@@ -40,6 +40,7 @@ class WorkPool:
         self._begun: deque[Callable[[], None]] = deque()
         self._condition = threading.Condition()
         self._closed = False
+        self._idle = 0
         self._gauge = waiting_queries.labels(name)
         self._threads = [
             threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True)
@@ -59,10 +60,11 @@ class WorkPool:
         with self._condition:
             if self._closed:
                 raise OverloadError("The platform is shutting down; try again in a moment.")
-            if len(self._fresh) >= self._waiting_limit:
+            # What an idle thread is about to take does not wait.
+            if len(self._fresh) - self._idle >= self._waiting_limit:
                 raise OverloadError(
-                    f"{len(self._fresh)} queries are waiting already; try again in a moment, or "
-                    "run the query as an async job."
+                    f"{self._waiting_limit} queries are waiting already; try again in a moment, "
+                    "or run the query as an async job."
                 )
             self._fresh.append(work)
             self._gauge.set(len(self._fresh))
@@ -98,7 +100,9 @@ class WorkPool:
                 while not (self._begun or self._fresh):
                     if self._closed:
                         return
+                    self._idle += 1
                     self._condition.wait()
+                    self._idle -= 1
                 if self._begun:
                     work = self._begun.popleft()
                 else:
