@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from astrolabe.catalogs.iceberg import IcebergTables
 from astrolabe.catalogs.importing import ImportOptions
+from astrolabe.catalogs.locks import LEASE_SECONDS
 from astrolabe.catalogs.model import TableVersion
 from astrolabe.catalogs.store import CatalogStore
 from astrolabe.core.database import Database
@@ -98,13 +99,19 @@ def options(**changes: Any) -> ImportOptions:
 
 
 @contextmanager
-def opened_store(home: Path) -> Iterator[CatalogStore]:
+def opened_store(home: Path, *, lease_seconds: float = LEASE_SECONDS) -> Iterator[CatalogStore]:
     """Open the store of a folder; makes its databases."""
     database = Database(f"sqlite:///{home / 'control.db'}")
     upgrade(database)
     iceberg = IcebergTables(f"sqlite:///{home / 'catalog.db'}", warehouse=home / "tables")
     try:
-        yield CatalogStore(database, tables_root=home / "tables", iceberg=iceberg, durable=False)
+        yield CatalogStore(
+            database,
+            tables_root=home / "tables",
+            iceberg=iceberg,
+            lease_seconds=lease_seconds,
+            durable=False,
+        )
     finally:
         iceberg.close()
         database.close()

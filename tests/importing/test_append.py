@@ -30,7 +30,7 @@ def _margin_rows(version: TableVersion) -> set[tuple[int, int, int]]:
         pixel = int(path.stem.removeprefix("Npix="))
         table = pq.ParquetFile(path).read()
         assert np.all(np.diff(table[HEALPIX_COLUMN].to_numpy()) >= 0)
-        ids = table["objectId"].to_pylist()
+        ids = table["objectId"].to_numpy().tolist()
         assert len(set(ids)) == len(ids)
         found |= {(order, pixel, i) for i in ids}
     return found
@@ -58,7 +58,7 @@ def test_append_equals_one_import_of_all(store: CatalogStore, where: str) -> Non
         )
     else:
         # Into a part of the sky where the table has no partition at all.
-        south = first.table.filter(pa.compute.less(first.table["dec"], 0.0))
+        south = first.table.filter(first.table["dec"].to_numpy() < 0.0)
         first = source_of(OBJECT_COLUMNS, *(south[c.name] for c in OBJECT_COLUMNS))
         second = source_of(
             OBJECT_COLUMNS,

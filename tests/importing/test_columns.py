@@ -148,7 +148,7 @@ def test_a_value_that_the_description_cannot_hold_is_refused(
     store: CatalogStore, felis: Path
 ) -> None:
     column = Column(name="count", datatype=Datatype.LONG)
-    with pytest.raises(ImportRefusedError, match="'count'.*short"):
+    with pytest.raises(ImportRefusedError, match=r"'count'.*short"):
         run_import(_with(column, values=(70_000,)), _plain(felis=felis), store)
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -150,9 +148,10 @@ def test_metadata_reaches_the_table_and_the_files(store: CatalogStore) -> None:
         "pos.eq.dec;meta.main",
     ]
     assert [c.principal for c in meta.columns] == [True, True, True, False]
-    field = stored_rows(current(store)).schema.field("size")
-    assert field.metadata[b"unit"] == b"arcsec"
-    assert field.metadata[b"datatype"] == b"float"
+    kept = stored_rows(current(store)).schema.field("size").metadata
+    assert kept is not None
+    assert kept[b"unit"] == b"arcsec"
+    assert kept[b"datatype"] == b"float"
 
 
 def test_an_empty_source_makes_an_empty_table(store: CatalogStore) -> None:
@@ -280,7 +279,7 @@ def test_wide_rows_are_read_in_small_batches(store: CatalogStore) -> None:
 
     run_import(Watching(), options(), store)
     assert asked == [256]
-    assert pc.sum(stored_rows(current(store))["spectrum"].combine_chunks().flatten()).as_py() == 1e4
+    assert stored_rows(current(store))["spectrum"].to_pylist() == [[0.5] * 20_000]
 
 
 def test_files_are_linked_not_copied(store: CatalogStore) -> None:
@@ -289,6 +288,6 @@ def test_files_are_linked_not_copied(store: CatalogStore) -> None:
     near = source_of(OBJECT_COLUMNS, [10**9], [200.0], [45.0], [1.0], ["new"])
     run_import(near, options(mode="append"), store)
     new = current(store)
-    inodes = {p: os.stat(Path(old.root) / p).st_ino for p in old.index.paths}
-    shared = [p for p in new.index.paths if inodes.get(p) == os.stat(Path(new.root) / p).st_ino]
+    inodes = {p: (Path(old.root) / p).stat().st_ino for p in old.index.paths}
+    shared = [p for p in new.index.paths if inodes.get(p) == (Path(new.root) / p).stat().st_ino]
     assert len(shared) == len(old.index.paths) - 1

@@ -60,7 +60,9 @@ def test_margin_holds_every_row_that_is_near(
     margin: dict[int, set[int]] = {}
     for i, path in enumerate(version.index.paths):
         file = root / path
-        margin[i] = set(pq.read_table(file)["objectId"].to_pylist()) if file.exists() else set()
+        margin[i] = (
+            set(pq.read_table(file)["objectId"].to_numpy().tolist()) if file.exists() else set()
+        )
     assert sum(len(m) for m in margin.values()) == report.margin_rows > 0
     rows = stored_rows(version)
     chosen = np.random.default_rng(4).choice(rows.num_rows, 400, replace=False)

@@ -12,8 +12,7 @@ from astrolabe.catalogs.importing.partitions import (
     count_in_runs,
     divide,
 )
-from astrolabe.catalogs.importing.runs import MemoryRun
-from astrolabe.catalogs.importing.runs import Run
+from astrolabe.catalogs.importing.runs import MemoryRun, Run
 
 _CELLS = st.one_of(
     st.integers(0, (12 << 58) - 1),

@@ -173,7 +173,7 @@ def test_bad_rows_are_kept_apart_with_their_reason(
     path = None if name is None else tmp_path / name
     report = run_import(_bad_source(), _plain(rejects=path), store)
     assert (report.rows, report.rejected) == (2, 7)
-    assert sorted(stored_rows(current(store))["objectId"].to_pylist()) == [0, 8]
+    assert set(stored_rows(current(store))["objectId"].to_pylist()) == {0, 8}
     reasons = {reason.split(":")[0].split(" outside")[0]: n for reason, n in report.reasons.items()}
     assert reasons == {"no position": 4, "declination": 1, "right ascension": 2}
     assert "--wrap" in report.warnings[-1]
@@ -185,7 +185,7 @@ def test_bad_rows_are_kept_apart_with_their_reason(
     )
     assert kept["reject_row"].to_pylist() == [2, 3, 4, 5, 6, 7, 8]
     assert kept["objectId"].to_pylist() == [1, 2, 3, 4, 5, 6, 7]
-    assert "0, 360" in kept["reject_reason"].to_pylist()[0]
+    assert "0, 360" in str(kept["reject_reason"][0])
     assert not list(tmp_path.rglob("*.part"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,13 +14,22 @@ from hypothesis import strategies as st
 
 from astrolabe.catalogs.importing.runs import RunBuilder, gather
 
-_SCHEMA = pa.schema([("key", pa.int64()), ("arrival", pa.int64()), ("text", pa.string())])
+_TYPES: dict[str, pa.DataType] = {
+    "key": pa.int64(),
+    "arrival": pa.int64(),
+    "text": pa.string(),
+}
+_SCHEMA = pa.schema(_TYPES)
 
 
 def _batch(keys: list[int], first: int) -> tuple[pa.RecordBatch, np.ndarray]:
     arrivals = list(range(first, first + len(keys)))
     texts = [None if k % 5 == 0 else f"row {k}" for k in keys]
-    arrays = [pa.array(keys, pa.int64()), pa.array(arrivals), pa.array(texts, pa.string())]
+    arrays: list[pa.Array[Any]] = [
+        pa.array(keys, pa.int64()),
+        pa.array(arrivals),
+        pa.array(texts, pa.string()),
+    ]
     return pa.RecordBatch.from_arrays(arrays, schema=_SCHEMA), np.array(keys, dtype=np.int64)
 
 

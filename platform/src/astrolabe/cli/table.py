@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 __all__ = ["table"]
 
-_ADMINISTRATION = ("create", "list", "path", "drop", "vacuum")
+_ADMINISTRATION = {
+    "create": "create",
+    "list": "list_tables",
+    "path": "path",
+    "drop": "drop",
+    "vacuum": "vacuum",
+}
+"""Commands in `astrolabe.cli.table_admin` and what they are called there."""
 
 
 class _TableGroup(click.Group):
@@ -35,8 +42,10 @@ class _TableGroup(click.Group):
         if cmd_name not in _ADMINISTRATION:
             return super().get_command(ctx, cmd_name)
         module = importlib.import_module("astrolabe.cli.table_admin")
-        commands = (value for value in vars(module).values() if isinstance(value, click.Command))
-        return next((command for command in commands if command.name == cmd_name), None)
+        command = getattr(module, _ADMINISTRATION[cmd_name])
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{cmd_name} is not a command")
+        return command
 
 
 @click.group(cls=_TableGroup)
@@ -157,9 +166,11 @@ def import_(
         run_import,
     )
     from astrolabe.cli.progress import show_progress  # noqa: PLC0415 - the same
+    from astrolabe.core.logging import configure_logging  # noqa: PLC0415 - the same
     from astrolabe.factory import ProcessContext  # noqa: PLC0415 - the same
     from astrolabe.tables.readers import open_source  # noqa: PLC0415 - the same
 
+    configure_logging(settings.server.log_level, settings.server.log_format)
     old_names = {new: old for old, new in rename.items()}
     source = open_source(
         sources,

@@ -116,16 +116,17 @@ class _Import:
         self._told = _Told(lease, progress)
         self._folder = VersionFolder(lease.staging_root, lease.table)
         self._budget = Budget(options.memory_mb << 20, options.threads or processors())
-        self._existing = None
+        self._existing: Existing | None = None
         if options.mode == "append" and lease.current is not None:
             self._existing = Existing(lease.current)
+        if described is None and lease.current is not None and not lease.current.index.paths:
+            # A table that was only described so far is filled: its description stays.
+            described = lease.current.meta
         self._plan: ColumnPlan = plan_columns(
             source.meta,
             options,
             described=described,
-            existing=None
-            if lease.current is None or options.mode != "append"
-            else lease.current.meta,
+            existing=None if self._existing is None else self._existing.version.meta,
         )
 
     def run(self, started: float) -> ImportReport:
