@@ -164,3 +164,16 @@ def test_counts_agree_with_and_without_metadata(context: ProcessContext, query: 
 def test_an_overflowing_sum_is_an_error_and_not_a_wrong_number(context: ProcessContext) -> None:
     with pytest.raises(AstrolabeError, match=r"(?i)fit|overflow"):
         ask(context, "SELECT SUM(id) AS s FROM s.star")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT mag, COUNT(*) AS n FROM s.star GROUP BY mag",
+        "SELECT FLOOR(mag) AS bin, COUNT(*) AS n FROM s.star GROUP BY FLOOR(mag) ORDER BY FLOOR(mag)",
+        "SELECT mag + 1 AS m, COUNT(*) AS n FROM s.star GROUP BY mag HAVING mag > 20 ORDER BY mag",
+        "SELECT mag, SUM(mag) AS n FROM s.star GROUP BY mag",
+    ],
+)
+def test_floats_are_grouped_by(context: ProcessContext, query: str) -> None:
+    assert ask(context, query).num_rows > 5

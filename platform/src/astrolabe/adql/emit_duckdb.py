@@ -51,7 +51,9 @@ def to_duckdb(query: CheckedQuery, relations: Mapping[str, exp.Expression]) -> s
     str
         One SELECT whose columns are named and ordered as ``query.columns``.
     """
-    return call_with_deep_stack(lambda: _DIALECT.generate(_Emitter(relations).select(query.root)))
+    return call_with_deep_stack(
+        lambda: _DIALECT.generate(_Emitter(relations).select(query.root), copy=False)
+    )
 
 
 class _Emitter(ConditionEmitter):
@@ -63,15 +65,39 @@ class _Emitter(ConditionEmitter):
     def select(self, select: Select, *, existence: bool = False) -> exp.Expression:
         """Emit one SELECT."""
         args: dict[str, object] = {}
-        args["expressions"] = [
-            exp.Alias(
-                this=self.comparable(item.expr) if select.distinct else self.value(item.expr),
-                alias=sql.identifier(item.column.name),
-            )
-            for item in select.items
-        ]
+        with self.grouped_by(select.group_by):
+            args["expressions"] = [
+                exp.Alias(
+                    this=self.comparable(item.expr) if select.distinct else self.value(item.expr),
+                    alias=sql.identifier(item.column.name),
+                )
+                for item in select.items
+            ]
         if select.distinct:
             args["distinct"] = exp.Distinct()
+        with self.grouped_by(()):
+            args |= self._rows(select)
+        with self.grouped_by(select.group_by):
+            if select.having is not None:
+                args["having"] = exp.Having(this=self.condition(select.having))
+            if select.order_by and not existence:
+                args["order"] = exp.Order(
+                    expressions=[
+                        exp.Ordered(
+                            this=self.comparable(item.expr), desc=item.descending, nulls_first=False
+                        )
+                        for item in select.order_by
+                    ]
+                )
+        if select.top is not None:
+            args["limit"] = exp.Limit(expression=sql.integer(select.top))
+        if select.offset is not None:
+            args["offset"] = exp.Offset(expression=sql.integer(select.offset))
+        return exp.Select(**args)
+
+    def _rows(self, select: Select) -> dict[str, object]:
+        """Emit what comes before the output: FROM, WHERE and GROUP BY."""
+        args: dict[str, object] = {}
         if select.source is not None:
             args["from_"] = exp.From(this=self._relation(select.source))
         if select.where is not None:
@@ -80,22 +106,7 @@ class _Emitter(ConditionEmitter):
             args["group"] = exp.Group(
                 expressions=[self.comparable(term) for term in select.group_by]
             )
-        if select.having is not None:
-            args["having"] = exp.Having(this=self.condition(select.having))
-        if select.order_by and not existence:
-            args["order"] = exp.Order(
-                expressions=[
-                    exp.Ordered(
-                        this=self.comparable(item.expr), desc=item.descending, nulls_first=False
-                    )
-                    for item in select.order_by
-                ]
-            )
-        if select.top is not None:
-            args["limit"] = exp.Limit(expression=sql.integer(select.top))
-        if select.offset is not None:
-            args["offset"] = exp.Offset(expression=sql.integer(select.offset))
-        return exp.Select(**args)
+        return args
 
     def _relation(self, relation: Relation) -> exp.Expression:
         match relation:

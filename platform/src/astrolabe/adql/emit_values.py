@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sqlglot import exp
 
@@ -76,8 +78,26 @@ def is_nan_possible(expr: Expr) -> bool:
 class ValueEmitter(ABC):
     """Emits values; geometry and conditions come with the subclasses."""
 
-    def value(self, expr: Expr) -> exp.Expression:  # noqa: PLR0911 - one return a case
+    _group_terms: tuple[Expr, ...] = ()
+
+    @contextmanager
+    def grouped_by(self, terms: tuple[Expr, ...]) -> Iterator[None]:
+        """Emit `terms` inside the block as GROUP BY has them, or the engine does not know them."""
+        before = self._group_terms
+        self._group_terms = tuple(term for term in terms if is_nan_possible(term))
+        try:
+            yield
+        finally:
+            self._group_terms = before
+
+    def value(self, expr: Expr) -> exp.Expression:
         """Emit a value."""
+        if self._group_terms and expr in self._group_terms:
+            with self.grouped_by(()):
+                return self.comparable(expr)
+        return self._ungrouped_value(expr)
+
+    def _ungrouped_value(self, expr: Expr) -> exp.Expression:  # noqa: PLR0911 - one return a case
         match expr:
             case ColumnRef(_, source, column):
                 return sql.column(source, column.name)
@@ -103,6 +123,8 @@ class ValueEmitter(ABC):
 
     def comparable(self, expr: Expr) -> exp.Expression:
         """Emit a value for grouping, ordering or aggregates: NaN becomes NULL."""
+        if expr in self._group_terms:
+            return self.value(expr)
         node = self.value(expr)
         if not is_nan_possible(expr):
             return node
