@@ -181,6 +181,17 @@ async def test_tapplus_gets_its_flags(client: httpx.AsyncClient, query: str) -> 
 
 
 @pytest.mark.asyncio
+async def test_a_client_without_a_name_gets_the_flags_too(
+    client: httpx.AsyncClient,
+) -> None:
+    """TapPlus asks for all tables by a bare GET, and crashes without its flags."""
+    request = client.build_request("GET", f"{TAP}/tables")
+    del request.headers["user-agent"]
+    assert b"esatapplus:flags" in (await client.send(request)).content
+    assert b"esatapplus" not in await fetch(client, "/tables")
+
+
+@pytest.mark.asyncio
 async def test_examples_run(client: httpx.AsyncClient) -> None:
     page = await fetch(client, "/examples")
     root = ET.fromstring(page)  # noqa: S314 - our own page, read as pyvo reads it

@@ -15,7 +15,7 @@ from astrolabe_api.common.documents import Document, document_response
 from astrolabe_api.common.params import read_parameters
 from astrolabe_api.common.rendering import wants_gzip
 from astrolabe_api.common.requests import is_head
-from astrolabe_api.common.state import State
+from astrolabe_api.common.state import ApiState, State
 from astrolabe_api.common.uws import uws_router
 from astrolabe_api.common.vosi import availability_document
 from astrolabe_api.tap.capabilities import TAP_PATH, capabilities_document
@@ -89,12 +89,12 @@ class _Tap:
         return document_response(request, Document(document))
 
     async def tables(self, request: Request, state: State) -> Response:
-        options = TablesetOptions.of(await read_parameters(request, limits=state.form_limits))
+        options = await _tableset_options(request, state)
         document = await run_in_threadpool(self._tablesets.tableset, state.context, options)
         return document_response(request, document)
 
     async def table(self, request: Request, name: str, state: State) -> Response:
-        options = TablesetOptions.of(await read_parameters(request, limits=state.form_limits))
+        options = await _tableset_options(request, state)
         document = await run_in_threadpool(self._tablesets.table, state.context, name, options)
         return document_response(request, document)
 
@@ -102,3 +102,9 @@ class _Tap:
         return document_response(
             request, await run_in_threadpool(self._examples.page, state.context)
         )
+
+
+async def _tableset_options(request: Request, state: ApiState) -> TablesetOptions:
+    given = await read_parameters(request, limits=state.form_limits)
+    # TapPlus asks for all tables with no parameter, and is the only client without a name.
+    return TablesetOptions.of(given, is_tapplus="user-agent" not in request.headers)

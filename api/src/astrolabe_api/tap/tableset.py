@@ -46,8 +46,13 @@ class TablesetOptions:
     names: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, given: Parameters) -> TablesetOptions:
+    def of(cls, given: Parameters, *, is_tapplus: bool) -> TablesetOptions:
         """Read the options of a request.
+
+        Parameters
+        ----------
+        is_tapplus
+            Whether the client looks like TapPlus even if it sends none of its parameters.
 
         Raises
         ------
@@ -60,7 +65,7 @@ class TablesetOptions:
         names = (name.strip() for value in given.values("TABLES") for name in value.split(","))
         return cls(
             columns=detail == "max",
-            esa_flags=any(given.values(name) for name in _ESA_PARAMETERS),
+            esa_flags=is_tapplus or any(given.values(name) for name in _ESA_PARAMETERS),
             names=tuple(name for name in names if name),
         )
 
