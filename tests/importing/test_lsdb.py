@@ -11,6 +11,7 @@ import pytest
 
 from astrolabe.catalogs.importing import run_import
 from astrolabe.catalogs.store import CatalogStore
+from astrolabe.sky.healpix import healpix_29
 from astrolabe.sky.vectors import separation_deg
 
 from .sources import OBJECT_COLUMNS, current, objects, options, positions, source_of
@@ -82,14 +83,21 @@ def test_lsdb_matches_across_partition_borders(store: CatalogStore, home: Path) 
 
 
 def test_hats_itself_finds_nothing_wrong(store: CatalogStore, home: Path) -> None:
-    run_import(objects(2_000), options(), store)
+    source = objects(2_000)
+    run_import(source, options(), store)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from hats import loaders  # noqa: PLC0415 - the same
+        from hats.io import skymap  # noqa: PLC0415 - slow to import
         from hats.io.validation import is_valid_collection  # noqa: PLC0415 - slow to import
 
         assert is_valid_collection(home / "tables" / "dr1" / "object", strict=True)
         hats: Any = loaders
+        skymaps: Any = skymap
         found = hats.read_hats(home / "tables" / "dr1" / "object").main_catalog
         assert found.catalog_info.total_rows == 2_000
         assert found.moc is not None
+        counts = np.asarray(skymaps.read_skymap(found, None))
+        assert counts.sum() == 2_000
+        cells = healpix_29(source.table["ra"].to_numpy(), source.table["dec"].to_numpy())
+        assert np.array_equal(counts, np.bincount(cells >> 42, minlength=len(counts)))

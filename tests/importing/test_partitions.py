@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from astrolabe.catalogs.importing.hats import Skymap
 from astrolabe.catalogs.importing.partitions import (
     MAX_ORDER,
     Partitions,
@@ -63,3 +67,13 @@ def test_rows_at_one_place_end_the_division() -> None:
     found = divide(count_in_runs(_runs([123456789] * 50)), max_rows=3)
     assert found.order.tolist() == [MAX_ORDER]
     assert found.rows.tolist() == [50]
+
+
+@pytest.mark.parametrize("filled", [0, 3, 600_000])
+def test_a_skymap_comes_back(tmp_path: Path, filled: int) -> None:
+    skymap = Skymap()
+    skymap.counts[:filled] = np.arange(1, filled + 1)
+    skymap.write(tmp_path)
+    found = Skymap.read(tmp_path)
+    assert found is not None
+    assert np.array_equal(found.counts, skymap.counts)

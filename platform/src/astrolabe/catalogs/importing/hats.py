@@ -13,9 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from cdshealpix.skymap import Skymap as StoredSkymap
-from cdshealpix.skymap import SkymapImplicit
-from cdshealpix.skymap.skymap import Scheme
+from astropy.io import fits
 
 from astrolabe.catalogs.importing.files import WrittenFile
 from astrolabe.core.clock import utc_now
@@ -46,27 +44,43 @@ class Skymap:
     @classmethod
     def read(cls, catalog: Path) -> Skymap | None:
         """Read the map of another version; `None` if there is none of this order."""
+        skymap = cls()
         path = catalog / "skymap.fits"
         if not path.exists():
             return None
-        stored = StoredSkymap.from_fits(path)
-        explicit = stored.scheme == Scheme.EXPLICIT
-        counts = (
-            stored.skymap.to_implicit(null_value=0).values if explicit else stored.skymap.values
-        )
-        skymap = cls()
-        if len(counts) != len(skymap.counts):
-            return None
-        skymap.counts += counts
+        with fits.open(path, memmap=False) as hdus:
+            header, data = hdus[1].header, hdus[1].data
+            if header["NSIDE"] != 1 << skymap.order:
+                return None
+            if header["INDXSCHM"] == "EXPLICIT":
+                skymap.counts[data["PIXEL"]] = data["VALUE"]
+            else:
+                skymap.counts[:] = data["VALUE"]
         return skymap
 
     def write(self, catalog: Path) -> None:
         """Write ``skymap.fits`` and, for older readers, the same as ``point_map.fits``."""
-        skymap = SkymapImplicit(self.counts, null_value=0)
-        if np.count_nonzero(self.counts) * 2 < len(self.counts) and self.counts.any():
-            skymap = skymap.to_explicit()
+        filled = np.flatnonzero(self.counts)
+        sparse = len(filled) * 2 < len(self.counts) and len(filled) > 0
+        values = fits.Column("VALUE", "K", array=self.counts[filled] if sparse else self.counts)
+        columns = [fits.Column("PIXEL", "K", array=filled), values] if sparse else [values]
+        table = fits.BinTableHDU.from_columns(columns)
+        # HEALPix maps in FITS as gamma-ray astronomy's data formats 0.3 have them.
+        cards = {
+            "PIXTYPE": "HEALPIX",
+            "ORDERING": "NESTED",
+            "COORDSYS": "CEL",
+            "NSIDE": 1 << self.order,
+            "INDXSCHM": "EXPLICIT" if sparse else "IMPLICIT",
+        }
+        cards |= (
+            {"OBS_NPIX": len(filled)}
+            if sparse
+            else {"FIRSTPIX": 0, "LASTPIX": len(self.counts) - 1, "OBJECT": "FULLSKY"}
+        )
+        table.header.update(cards)
         for name in ("skymap.fits", "point_map.fits"):
-            skymap.to_fits(str(catalog / name))
+            table.writeto(catalog / name)
 
     @property
     def sky_fraction(self) -> float:

@@ -102,11 +102,12 @@ def _stored(
     column = planned.column
     try:
         # First into the declared type, which is where a value may fail to fit.
-        declared = fit(array, arrow_type(column))
-        return declared if declared.type == stored else fit(declared, stored)
+        declared: pa.Array[Any] = fit(array, arrow_type(column))
+        kept: pa.Array[Any] = declared if declared.type == stored else fit(declared, stored)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as exc:
         size = "" if column.arraysize is None else f"[{column.arraysize}]"
         raise ImportRefusedError(
             f"A value of column {column.name!r} after row {first_row - 1} does not fit its type "
             f"{column.datatype}{size}: {str(exc).splitlines()[0]}."
         ) from exc
+    return kept
