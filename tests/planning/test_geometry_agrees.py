@@ -9,7 +9,6 @@ from astrolabe.sky.regions import Box, Circle, Polygon, Region
 
 from .survey import Survey, make_survey
 
-
 SHAPES: dict[str, Region] = {
     "CIRCLE(1, 0.5, 2)": Circle(1, 0.5, 2),
     "CIRCLE(359, 89, 4)": Circle(359, 89, 4),
