@@ -229,7 +229,7 @@ BOMB = "".join(f'<!ENTITY e{i + 1} "{f"&e{i};" * 10}">' for i in range(9))
         (f'<!DOCTYPE x [<!ENTITY e0 "a">{BOMB}]>{cells(TEXT, "&e9;")[21:]}', "internal DTD"),
         (f'<!DOCTYPE x [<!ENTITY f SYSTEM "{HOSTS}">]><VOTABLE>&f;</VOTABLE>', "internal DTD"),
         (f'<!DOCTYPE x SYSTEM "{HOSTS}"><VOTABLE>&f;</VOTABLE>', "has no TABLE|broken XML"),
-        (f'<!DOCTYPE x SYSTEM "{HOSTS}">{cells(TEXT, "&f;")[21:]}', "row 1 has markup"),
+        (f'<!DOCTYPE x SYSTEM "{HOSTS}">{cells(TEXT, "&f;")[21:]}', "broken XML"),
         (cells("datatype='int'", "&undefined;"), "broken XML"),
         (cells("datatype='int'", "x"), "column 'x' has a value that is no int, in rows 1 to 1"),
         (cells("datatype='short'", "40000"), "'x' has a value that is no short"),
@@ -341,3 +341,60 @@ def test_uploads_of_other_forms_are_read(tmp_path: Path) -> None:
         with pytest.raises(UploadInvalidError) as caught:
             list(open_upload(path, name="t1").batches())
         assert str(tmp_path) not in caught.value.message
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "iso-8859-1", "utf-16", "windows-1252"])
+def test_any_encoding_of_the_document_is_read(tmp_path: Path, encoding: str) -> None:
+    text = cells(TEXT, "né", "x").replace('"1.0"', f'"1.0" encoding="{encoding}"')
+    (rows,) = open_upload(saved(tmp_path, text.encode(encoding))).batches()
+    assert rows.column(0).to_pylist() == ["né", "x"]
+
+
+@pytest.mark.parametrize(
+    ("inside", "expected"),
+    [
+        ("<TR>\n <TD>a</TD>\r\n <TD> </TD>\n</TR>\n", [["a", " "]]),
+        ("<TR><TD>a</TD><TD/></TR>", [["a", None]]),
+        ("<TR ID='x'><TD encoding='none'>a</TD ><TD>b</TD></TR >", [["a", "b"]]),
+        ("<!-- <TR> --><TR><TD>a<!-- c --></TD><TD>&#x41;&#66;&quot;</TD></TR>", [["a", 'AB"']]),
+        ("<TR><TD>l\r\nm</TD><TD>&#13;</TD></TR>", [["l\nm", "\r"]]),
+        ("<TR><TD><![CDATA[</TD>&amp;]]></TD><TD>b</TD></TR>", [["</TD>&amp;", "b"]]),
+        ("<?pi?><TR><TD>a</TD><TD>b</TD></TR>", [["a", "b"]]),
+        ("  \n ", []),
+        ("", []),
+    ],
+)
+def test_plain_and_other_rows_are_read_alike(
+    tmp_path: Path, inside: str, expected: list[list[str | None]]
+) -> None:
+    fields = f"<FIELD name='a' {TEXT}/><FIELD name='b' {TEXT}/>"
+    path = saved(tmp_path, document(fields, inside))
+    found = [list(row.values()) for b in open_upload(path).batches() for row in b.to_pylist()]
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "<TR><TD>a</TD></TR><TR><TD>b</TD><TD>c</TD></TR>",
+        "<TR><TD>a</TD><TD>b</TD></TR>stray</TR>",
+        "<TR><TD>a</TD><TR><TD>b</TD></TR></TR>",
+        "<TR><TD>a</TD><TD>&nbsp;</TD></TR>",
+        "<TR><TD>a</TD><TD>&#0;</TD></TR>",
+        "<TR><TD>a</TD><TD>\x01</TD></TR>",
+        "<TR><TD>a</TD><TD><B>b</B></TD></TR>",
+        "<TR><TD>a</TD><TD>]]></TD></TR>",
+        "<TR><TD>a</TD><TD>b</TD>",
+    ],
+)
+def test_rows_that_are_no_rows_are_refused(tmp_path: Path, inside: str) -> None:
+    fields = f"<FIELD name='a' {TEXT}/><FIELD name='b' {TEXT}/>"
+    with pytest.raises(UploadInvalidError):
+        list(open_upload(saved(tmp_path, document(fields, inside))).batches())
+
+
+def test_rows_across_the_pieces_of_a_file_are_read(tmp_path: Path) -> None:
+    rows = "".join(f"<TR><TD>{i} {'&amp;' * (i % 7 == 0)}</TD></TR>\n" for i in range(60_000))
+    path = saved(tmp_path, document(f"<FIELD name='a' {TEXT}/>", rows))
+    found = [v for b in open_upload(path).batches(max_rows=999) for v in b.column(0).to_pylist()]
+    assert found == [f"{i} {'&' * (i % 7 == 0)}" for i in range(60_000)]

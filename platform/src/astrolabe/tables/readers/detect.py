@@ -64,6 +64,9 @@ def _form(start: bytes, path: Path) -> str:
         return "parquet"
     if start.startswith(b"SIMPLE  ="):
         return "fits"
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        # UTF-16, which only XML is likely to be in.
+        start = start[: len(start) // 2 * 2].decode("utf-16", "replace").encode()
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.startswith(b"# %ECSV"):
         return "ecsv"

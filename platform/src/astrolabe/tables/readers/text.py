@@ -201,20 +201,22 @@ def _read(cells: AnyArray, kind: _Kind) -> AnyArray:
 
 def _try(cells: AnyArray, target: AnyType) -> AnyArray | None:
     """Return numbers, or `None` if a cell is none; plain digits are the fast way."""
-    if _some(pc.match_substring(cells, "x", ignore_case=True)):
-        # Arrow would read hexadecimal digits, which could not be told from what they became.
-        return None
     try:
-        return cells.cast(target)
+        numbers = cells.cast(target)
     except pa.ArrowInvalid:
-        pass
-    trimmed = pc.utf8_trim_whitespace(cells)
-    missing = pc.is_in(pc.utf8_lower(trimmed), _MISSING)
-    plain = pc.replace_substring_regex(pc.if_else(missing, None, trimmed), r"^\+(\d|\.)", r"\1")
-    try:
-        return plain.cast(target)
-    except pa.ArrowInvalid:
-        return None
+        trimmed = pc.utf8_trim_whitespace(cells)
+        missing = pc.is_in(pc.utf8_lower(trimmed), _MISSING)
+        plain = pc.replace_substring_regex(pc.if_else(missing, None, trimmed), r"^\+(\d|\.)", r"\1")
+        try:
+            numbers = plain.cast(target)
+        except pa.ArrowInvalid:
+            return None
+    if pa.types.is_integer(target):
+        # Arrow reads hexadecimal digits, which could not be told from what they became.
+        hexadecimal = (pc.match_substring(cells, letter) for letter in "xX")
+        if any(_some(found) for found in hexadecimal):
+            return None
+    return numbers
 
 
 def _some(test: AnyArray) -> bool:

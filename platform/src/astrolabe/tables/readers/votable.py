@@ -84,7 +84,7 @@ class VOTableSource:
             for batch in self._fits.batches(max_rows=max_rows):
                 yield list(batch.columns)
         elif header.form == "TABLEDATA":
-            yield from tabledata_batches(self._path, header.fields, self._refuse, max_rows)
+            yield from tabledata_batches(self._path, header, self._refuse, max_rows)
         elif header.form in ("BINARY", "BINARY2"):
             yield from binary_batches(
                 stream_bytes(self._path, header, self._refuse),

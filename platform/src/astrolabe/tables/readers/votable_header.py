@@ -66,9 +66,13 @@ class VOTableHeader:
     stream
         Attributes of the STREAM element.
     offset
-        Byte where the STREAM element begins.
+        Byte where the TABLEDATA or STREAM element begins.
     extension
         Number of the FITS extension that holds the rows, if the document says so.
+    encoding
+        Of the document, in lower case.
+    prefix
+        Namespace prefix of the elements of the table, with the colon.
     error
         Message of a service's error document.
     """
@@ -81,6 +85,8 @@ class VOTableHeader:
     stream: dict[str, str] = field(default_factory=dict)
     offset: int = 0
     extension: int | None = None
+    encoding: str = "utf-8"
+    prefix: str = ""
     error: str | None = None
 
 
@@ -148,6 +154,7 @@ class _HeaderReader:
         self._parser.CharacterDataHandler = self._characters
         self._parser.StartDoctypeDeclHandler = self._doctype
         self._parser.EntityDeclHandler = self._entity
+        self._parser.XmlDeclHandler = self._declaration
 
     def feed(self, data: bytes, *, last: bool) -> None:
         try:
@@ -188,6 +195,9 @@ class _HeaderReader:
         if internal:
             raise self._refuse("has an internal DTD, which is not allowed")
 
+    def _declaration(self, _version: str, encoding: str | None, _standalone: int) -> None:
+        self.header.encoding = (encoding or "utf-8").lower()
+
     def _entity(self, *_args: object) -> None:
         raise self._refuse("declares XML entities, which is not allowed")
 
@@ -202,6 +212,7 @@ class _HeaderReader:
             self._add_system(attributes)
         elif name == "TABLE":
             self._saw_table = True
+            self.header.prefix = tag.removesuffix("TABLE")
             self.header.name = attributes.get("name") or attributes.get("ID")
         elif name in ("DESCRIPTION", "INFO"):
             self._text, self._attributes = [], attributes
@@ -221,6 +232,7 @@ class _HeaderReader:
             extension = attributes.get("extnum", "")
             self.header.extension = int(extension) if extension.isdecimal() else None
             if name == "TABLEDATA":
+                self.header.offset = self._parser.CurrentByteIndex
                 raise _Stop
         elif name == "STREAM" and self.header.form is not None:
             self.header.stream = dict(attributes)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from lxml import etree
 
 from astrolabe.tables.arrow import AnyArray, AnyType, fixed_list_array
 from astrolabe.tables.arrow import compute as pc
 from astrolabe.tables.model import Column, Datatype, arrow_type
 from astrolabe.tables.readers.base import Refusal, first_line
 from astrolabe.tables.readers.decode import fixed_lists, lists
-from astrolabe.tables.readers.votable_header import VOTableField
+from astrolabe.tables.readers.votable_header import VOTableField, VOTableHeader
+from astrolabe.tables.readers.votable_rows import tabledata_rows
 
 __all__ = ["tabledata_batches"]
 
@@ -36,59 +36,23 @@ _HEXADECIMAL = re.compile(r"[+-]?0[xX][0-9a-fA-F]+\Z")
 
 
 def tabledata_batches(
-    path: Path, fields: Sequence[VOTableField], refuse: Refusal, max_rows: int
+    path: Path, header: VOTableHeader, refuse: Refusal, max_rows: int
 ) -> Iterator[list[AnyArray]]:
     """Yield the columns of at most `max_rows` rows at a time.
 
     Columns with the xtype of a timestamp come as text.
     """
+    fields = header.fields
     rows: list[list[str | None]] = []
     first_row = 1
-    for cells in _rows(path, len(fields), refuse):
-        rows.append(cells)
-        if len(rows) == max_rows:
-            yield _columns(rows, fields, refuse, first_row)
-            first_row += len(rows)
-            rows = []
+    for more in tabledata_rows(path, header, refuse):
+        rows += more
+        while len(rows) >= max_rows:
+            yield _columns(rows[:max_rows], fields, refuse, first_row)
+            first_row += max_rows
+            rows = rows[max_rows:]
     if rows:
         yield _columns(rows, fields, refuse, first_row)
-
-
-def _rows(path: Path, width: int, refuse: Refusal) -> Iterator[list[str | None]]:
-    number = 0
-    with path.open("rb") as file:
-        # The header was read without entities or an internal DTD; none may come later either.
-        events = etree.iterparse(
-            file,
-            events=("end",),
-            tag=("{*}TR", "{*}TABLEDATA"),
-            huge_tree=True,
-            resolve_entities=False,
-            no_network=True,
-            load_dtd=False,
-            remove_comments=True,
-            remove_pis=True,
-        )
-        try:
-            for _, element in events:
-                if element.tag.endswith("TABLEDATA"):
-                    return
-                number += 1
-                if any(map(len, element)):
-                    raise refuse(f"row {number} has markup or entities inside a cell")
-                cells = [cell.text for cell in element]
-                if len(cells) != width:
-                    raise refuse(
-                        f"row {number} has {len(cells)} cells where the table has {width} columns"
-                    )
-                yield cells
-                # Memory stays flat only if rows leave the tree.
-                element.clear()
-                parent = element.getparent()
-                if parent is not None:
-                    parent.remove(element)
-        except etree.XMLSyntaxError as exc:
-            raise refuse(f"is broken XML after row {number}: {first_line(exc)}") from exc
 
 
 def _columns(
