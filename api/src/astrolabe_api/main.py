@@ -19,6 +19,7 @@ from astrolabe_api.common.errors import ErrorForm, declare_error_form, install_e
 from astrolabe_api.common.middleware import add_middleware
 from astrolabe_api.common.state import ApiState, public_base
 from astrolabe_api.gateway.handlers import gateway_routers
+from astrolabe_api.scs.handlers import SCS_PATH, scs_routers
 from astrolabe_api.tap.capabilities import TAP_PATH
 from astrolabe_api.tap.handlers import tap_routers
 
@@ -26,11 +27,12 @@ __all__ = ["SERVICES", "create_app"]
 
 SERVICES: dict[str, Callable[[], tuple[APIRouter, ...]]] = {
     "gateway": gateway_routers,
+    "scs": scs_routers,
     "tap": tap_routers,
 }
 """Every service by its name, and what makes its routers."""
 
-_ERROR_FORMS = {TAP_PATH: ErrorForm.VOTABLE}
+_ERROR_FORMS = {SCS_PATH: ErrorForm.CONE, TAP_PATH: ErrorForm.VOTABLE}
 
 
 def create_app(
@@ -83,6 +85,7 @@ def create_app(
         software=SERVER_SOFTWARE,
         max_bytes=known.limits.request_mb * 1_000_000,
         cors_origins=known.server.cors_origins,
+        trusted_proxies=known.server.trusted_proxies,
     )
     return app
 

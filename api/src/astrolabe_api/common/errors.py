@@ -70,6 +70,7 @@ class ErrorForm(StrEnum):
 
     PROBLEM = "problem"
     VOTABLE = "votable"
+    CONE = "cone"
     TEXT = "text"
 
 
@@ -158,17 +159,29 @@ def failure_response(
     if accepts_json(connection) or connection.scope.get(_JSON_WANTED_KEY, False):
         form = ErrorForm.PROBLEM
     identifier = request_id(connection.scope)
+    status = failure.status
     match form:
         case ErrorForm.VOTABLE:
             infos = (Info("error_code", failure.code), Info("request_id", identifier))
             body, media_type = error_document(failure.detail, infos=infos), VOTABLE_MIME
+        case ErrorForm.CONE:
+            # Cone search clients show the INFO of this name (SCS 1.03, section 2.3), and older
+            # ones read an answer only if its status is 200.
+            infos = (
+                Info("Error", failure.detail),
+                Info("error_code", failure.code),
+                Info("request_id", identifier),
+            )
+            body, media_type = error_document(failure.detail, infos=infos), VOTABLE_MIME
+            if status == HTTPStatus.BAD_REQUEST:
+                status = HTTPStatus.OK
         case ErrorForm.TEXT:
             body, media_type = f"{failure.detail}\n", "text/plain; charset=utf-8"
         case ErrorForm.PROBLEM:
             body, media_type = _problem(failure, identifier, forms.docs_url), PROBLEM_MIME
     return Response(
         body.encode(),
-        status_code=failure.status,
+        status_code=status,
         headers={"Cache-Control": "no-store", **(headers or {})},
         media_type=media_type,
     )

@@ -13,7 +13,7 @@ from starlette.requests import HTTPConnection
 from astrolabe.core.errors import AstrolabeError, CancelledError
 from astrolabe.tables.formats import OutputFormat
 from astrolabe.tables.model import ResultHeader
-from astrolabe.tables.writers import open_writer
+from astrolabe.tables.writers import TableWriter, open_writer
 from astrolabe_api.common.streaming import coalesce, gzip_chunks
 
 __all__ = ["render_rows", "table_headers", "wants_gzip"]
@@ -28,6 +28,7 @@ def render_rows(
     output: OutputFormat,
     overflow: Callable[[], bool],
     compress: bool,
+    writer: Callable[[OutputFormat, ResultHeader], TableWriter] = open_writer,
 ) -> Iterator[bytes]:
     """Yield a table as `output`; the first bytes leave as soon as there is a first batch.
 
@@ -44,6 +45,8 @@ def render_rows(
         Asked after the last row: whether there were more.
     compress
         Whether to compress as gzip.
+    writer
+        Opens the writer of `output`.
 
     Raises
     ------
@@ -52,17 +55,16 @@ def render_rows(
     CannotReportError
         Raised if something goes wrong later and the form has no place to tell.
     """
-    chunks = _rendered(header, iter(batches), output, overflow)
+    chunks = _rendered(lambda: writer(output, header), iter(batches), overflow)
     return gzip_chunks(chunks) if compress else chunks
 
 
 def _rendered(
-    header: ResultHeader,
+    open_it: Callable[[], TableWriter],
     batches: Iterator[pa.RecordBatch],
-    output: OutputFormat,
     overflow: Callable[[], bool],
 ) -> Iterator[bytes]:
-    with closing(open_writer(output, header)) as writer:
+    with closing(open_it()) as writer:
         first = next(batches, None)
         yield from coalesce(chain(writer.start(), () if first is None else writer.write(first)))
         # Errors from here on have no status of their own any more.

@@ -50,6 +50,9 @@ class TableEntry(_Part):
     columns: int = Field(description="Number of columns.")
     has_positions: bool = Field(description="Whether the rows have a place on the sky.")
     url: str = Field(description="Address of its VOSI description.")
+    cone_search: str | None = Field(
+        None, description="Address of its Simple Cone Search; null without positions."
+    )
 
 
 class SchemaEntry(_Part):
@@ -114,6 +117,14 @@ def _services(base: str) -> list[Service]:
             capabilities=f"{base}/api/tap/capabilities",
         ),
         Service(
+            name="scs",
+            title="Rows by position (Simple Cone Search), one service for each table",
+            standard_id="ivo://ivoa.net/std/ConeSearch",
+            version="1.03",
+            url=f"{base}/api/scs",
+            capabilities=f"{base}/api/scs/capabilities",
+        ),
+        Service(
             name="jobs",
             title="All jobs of the caller, of every service",
             standard_id=None,
@@ -146,11 +157,13 @@ def _schema(base: str, schema: SchemaMeta) -> SchemaEntry:
 
 
 def _table(base: str, table: TableMeta) -> TableEntry:
+    has_positions = table.ra_column is not None and table.dec_column is not None
     return TableEntry(
         name=table.adql_name,
         description=table.description,
         rows=table.row_count,
         columns=len(table.columns),
-        has_positions=table.ra_column is not None and table.dec_column is not None,
+        has_positions=has_positions,
         url=f"{base}/api/tap/tables/{quote(table.adql_name)}",
+        cone_search=f"{base}/api/scs/{quote(table.adql_name)}" if has_positions else None,
     )

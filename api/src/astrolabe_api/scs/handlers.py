@@ -1,0 +1,106 @@
+"""The addresses of cone searches."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from astrolabe.core.errors import AstrolabeError
+from astrolabe_api.common.auth import Caller
+from astrolabe_api.common.documents import Document, document_response
+from astrolabe_api.common.params import read_parameters
+from astrolabe_api.common.rendering import wants_gzip
+from astrolabe_api.common.requests import is_head
+from astrolabe_api.common.state import ApiState, State
+from astrolabe_api.common.vosi import availability_document
+from astrolabe_api.scs.capabilities import SCS_PATH, capabilities_document
+from astrolabe_api.scs.requests import read_cone_request
+from astrolabe_api.scs.search import ConeTable, cone_response, cone_tables, find_cone_table
+
+__all__ = ["SCS_PATH", "scs_routers"]
+
+
+def scs_routers() -> tuple[APIRouter, ...]:
+    """Return the router of the whole service."""
+    router = APIRouter(prefix=SCS_PATH, tags=["scs"])
+    for path, methods, handler, summary in (
+        ("", ["GET"], _all_capabilities, "Every cone search there is (VOSI)"),
+        ("/capabilities", ["GET"], _all_capabilities, "Every cone search there is (VOSI)"),
+        ("/availability", ["GET"], _availability, "Whether cone searches are up (VOSI)"),
+        # The first route of a path tells which methods there are; OpenAPI wants one for each.
+        ("/{table}", ["GET", "POST"], _search, ""),
+        ("/{table}", ["GET"], _search, "Rows of a table by position"),
+        ("/{table}", ["POST"], _search, "Rows of a table by position"),
+        ("/{table}/capabilities", ["GET"], _capabilities, "The cone search of one table (VOSI)"),
+        ("/{table}/availability", ["GET"], _table_availability, "Whether it is up (VOSI)"),
+    ):
+        router.add_api_route(
+            path,
+            handler,
+            methods=methods,
+            summary=summary,
+            response_class=Response,
+            include_in_schema=len(methods) == 1,
+        )
+    return (router,)
+
+
+async def _search(request: Request, table: str, state: State, caller: Caller) -> Response:
+    found = await _find(state, table)
+    given = await read_parameters(request, limits=state.form_limits)
+    return cone_response(
+        state,
+        caller,
+        found,
+        read_cone_request(given),
+        compress=wants_gzip(request),
+        headers_only=is_head(request.scope),
+    )
+
+
+async def _all_capabilities(request: Request, state: State) -> Response:
+    return document_response(request, await run_in_threadpool(_document, state, None))
+
+
+async def _capabilities(request: Request, table: str, state: State) -> Response:
+    return document_response(request, await run_in_threadpool(_document, state, table))
+
+
+async def _availability(request: Request, state: State) -> Response:
+    note = None
+    try:
+        await run_in_threadpool(state.context.catalog.view)
+    except AstrolabeError as exc:
+        note = str(exc)
+    document = availability_document(available=note is None, since=state.started, note=note)
+    return document_response(request, Document(document))
+
+
+async def _table_availability(request: Request, table: str, state: State) -> Response:
+    await _find(state, table)
+    return await _availability(request, state)
+
+
+async def _find(state: ApiState, name: str) -> ConeTable:
+    view = await run_in_threadpool(state.context.catalog.view)
+    return find_cone_table(view, name)
+
+
+def _document(state: ApiState, name: str | None) -> Document:
+    view = state.context.catalog.view()
+    base = state.url(SCS_PATH)
+    if name is None:
+        tables, own = cone_tables(view), base
+    else:
+        tables = (find_cone_table(view, name),)
+        own = f"{base}/{quote(tables[0].meta.adql_name)}"
+    return capabilities_document(
+        view,
+        tables,
+        base=base,
+        own=own,
+        maxrec=state.settings.tap.maxrec_hard,
+    )
