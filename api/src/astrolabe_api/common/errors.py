@@ -18,6 +18,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
 
 from astrolabe.core.errors import (
     AstrolabeError,
@@ -161,20 +162,14 @@ def failure_response(
     identifier = request_id(connection.scope)
     status = failure.status
     match form:
-        case ErrorForm.VOTABLE:
-            infos = (Info("error_code", failure.code), Info("request_id", identifier))
+        case ErrorForm.VOTABLE | ErrorForm.CONE:
+            infos = [Info("error_code", failure.code), Info("request_id", identifier)]
+            if form is ErrorForm.CONE:
+                # Cone search clients show the INFO of this name (SCS 1.03, section 2.3), and
+                # older ones read an answer only if its status is 200.
+                infos.insert(0, Info("Error", failure.detail))
+                status = HTTPStatus.OK if status == HTTPStatus.BAD_REQUEST else status
             body, media_type = error_document(failure.detail, infos=infos), VOTABLE_MIME
-        case ErrorForm.CONE:
-            # Cone search clients show the INFO of this name (SCS 1.03, section 2.3), and older
-            # ones read an answer only if its status is 200.
-            infos = (
-                Info("Error", failure.detail),
-                Info("error_code", failure.code),
-                Info("request_id", identifier),
-            )
-            body, media_type = error_document(failure.detail, infos=infos), VOTABLE_MIME
-            if status == HTTPStatus.BAD_REQUEST:
-                status = HTTPStatus.OK
         case ErrorForm.TEXT:
             body, media_type = f"{failure.detail}\n", "text/plain; charset=utf-8"
         case ErrorForm.PROBLEM:
@@ -205,7 +200,7 @@ def _as_known(connection: HTTPConnection, exc: Exception) -> tuple[AstrolabeErro
         if exc.status_code == HTTPStatus.NOT_FOUND:
             message = f"There is nothing at {path}; /.well-known/astrolabe lists what is here."
         elif exc.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            allowed = headers.get("Allow") or headers.get("allow") or "other methods"
+            allowed = headers["Allow"] = ", ".join(_allowed_methods(connection))
             message = f"{path} does not take {method}; it takes {allowed}."
         else:
             message = str(exc.detail)
@@ -225,6 +220,19 @@ def _as_known(connection: HTTPConnection, exc: Exception) -> tuple[AstrolabeErro
     if isinstance(error, OverloadError | QuotaExceededError):
         headers.setdefault("Retry-After", str(_RETRY_AFTER_SECONDS))
     return error, headers
+
+
+def _allowed_methods(connection: HTTPConnection) -> list[str]:
+    """Return the methods that the request's path takes, over all of its routes."""
+    routes: list[BaseRoute] = connection.app.routes
+    return [
+        method
+        for method in ("GET", "POST", "PUT", "DELETE")
+        if any(
+            route.matches({**connection.scope, "method": method})[0] is Match.FULL
+            for route in routes
+        )
+    ]
 
 
 def _problem(failure: Failure, identifier: str, docs_url: str) -> str:
