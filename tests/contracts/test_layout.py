@@ -152,6 +152,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.timeout(60)
 def test_the_import_contracts_hold() -> None:
     command = Path(sys.executable).parent / "lint-imports"
     done = subprocess.run(
