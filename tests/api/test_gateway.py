@@ -177,3 +177,21 @@ def test_settings_are_taken_as_they_are(home: Path) -> None:
     settings: Settings = small_settings(home)
     state: Any = create_app(settings).state
     assert state.error_forms.docs_url == f"{ADDRESS}/docs/reference/errors.html"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/api/tap/async/none", {"GET", "POST", "DELETE"}),
+        ("/api/tap/async/none/phase", {"GET", "POST"}),
+        ("/api/tap/tables", {"GET"}),
+        ("/health", {"GET"}),
+    ],
+)
+async def test_allow_names_every_method_of_a_path(
+    client: httpx.AsyncClient, path: str, allowed: set[str]
+) -> None:
+    response = await client.put(path)
+    assert response.status_code == 405
+    assert set(response.headers["allow"].split(", ")) == allowed

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 import pytest_asyncio
+import structlog
 from fastapi import FastAPI, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
@@ -55,6 +56,7 @@ def make_app() -> FastAPI:
         software="astrolabe/test",
         max_bytes=1000,
         cors_origins=["https://portal.example"],
+        trusted_proxies=["127.0.0.1", "10.0.0.1"],
     )
     return app
 
@@ -252,3 +254,25 @@ async def test_metrics_know_routes_not_paths(client: httpx.AsyncClient) -> None:
     assert "made" not in text
     assert "metricstest" not in text
     assert 'route="other"' in text
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "logged"),
+    [
+        ("127.0.0.1", "", "127.0.0.1"),
+        ("127.0.0.1", "192.0.2.7", "192.0.2.7"),
+        ("127.0.0.1", "6.6.6.6, 192.0.2.7, 10.0.0.1", "192.0.2.7"),
+        ("198.51.100.1", "192.0.2.7", "198.51.100.1"),
+    ],
+)
+async def test_only_trusted_proxies_say_who_the_client_is(
+    peer: str, forwarded: str, logged: str
+) -> None:
+    transport = httpx.ASGITransport(make_app(), client=(peer, 1))
+    headers = {"X-Forwarded-For": forwarded} if forwarded else {}
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        with structlog.testing.capture_logs() as logs:
+            await client.get("/page", headers=headers)
+    (entry,) = [event for event in logs if event["event"] == "request"]
+    assert entry["client"] == logged

@@ -51,7 +51,12 @@ _HTML_POLICY = (
 
 
 def add_middleware(
-    app: FastAPI, *, software: str, max_bytes: int, cors_origins: Sequence[str]
+    app: FastAPI,
+    *,
+    software: str,
+    max_bytes: int,
+    cors_origins: Sequence[str],
+    trusted_proxies: Sequence[str] = (),
 ) -> None:
     """Put all of this module around `app`.
 
@@ -63,13 +68,17 @@ def add_middleware(
         Largest body of a request.
     cors_origins
         Origins whose pages may send credentials.
+    trusted_proxies
+        Addresses of proxies whose word on the client's address counts.
     """
     # The one added last is the first to see a request.
     app.add_middleware(FaultMiddleware)
     app.add_middleware(HeadMiddleware)
     app.add_middleware(BodyLimitMiddleware, max_bytes=max_bytes)
     app.add_middleware(CorsMiddleware, origins=cors_origins)
-    app.add_middleware(RequestMiddleware, software=software)
+    app.add_middleware(
+        RequestMiddleware, software=software, trusted_proxies=frozenset(trusted_proxies)
+    )
 
 
 class RequestMiddleware:
@@ -81,11 +90,16 @@ class RequestMiddleware:
         What comes next.
     software
         Product token of the Server header (``astrolabe/1.0``).
+    trusted_proxies
+        Addresses of proxies whose X-Forwarded-For is believed, for the log.
     """
 
-    def __init__(self, app: ASGIApp, *, software: str) -> None:
+    def __init__(
+        self, app: ASGIApp, *, software: str, trusted_proxies: frozenset[str] = frozenset()
+    ) -> None:
         self._app = app
         self._software = software
+        self._trusted_proxies = trusted_proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on and finish what belongs to every answer."""
@@ -136,7 +150,6 @@ class RequestMiddleware:
             seconds=seconds,
             body_bytes=sent_bytes,
         )
-        client = scope.get("client")
         _log.info(
             "request",
             method=scope["method"],
@@ -145,8 +158,18 @@ class RequestMiddleware:
             status=status,
             seconds=round(seconds, 6),
             bytes=sent_bytes,
-            client=client[0] if client else None,
+            client=self._client(scope),
         )
+
+    def _client(self, scope: Scope) -> str | None:
+        """Return the address that the request came from, behind the proxies that we trust."""
+        peer = scope.get("client")
+        address = peer[0] if peer else None
+        forwarded = ",".join(Headers(scope=scope).getlist("x-forwarded-for"))
+        hops = [hop.strip() for hop in forwarded.split(",") if hop.strip()]
+        while address in self._trusted_proxies and hops:
+            address = hops.pop()
+        return address
 
 
 class CorsMiddleware:
