@@ -28,6 +28,7 @@ _SPLIT_ENCODINGS = frozenset(
 )
 _START_TAG = re.compile(r"""<(?:[^>"']|"[^"]*"|'[^']*')*>""")
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_CONTROL = bytes(code for code in range(32) if code not in b"\t\n\r")
 _REFERENCE = re.compile(r"&(?:(lt|gt|amp|quot|apos)|#(\d{1,7})|#x([0-9a-fA-F]{1,6}));")
 _NAMED = {"lt": "<", "gt": ">", "amp": "&", "quot": '"', "apos": "'"}
 
@@ -131,10 +132,10 @@ def _plain_rows(piece: str, prefix: str, width: int) -> Rows:
     row_start, row_end = f"<{prefix}TR>", f"</{prefix}TR>"
     cell_start, cell_end = f"<{prefix}TD>", f"</{prefix}TD>"
     rows = piece.count(row_end)
-    if piece.count("<") != rows * (2 + 2 * width) or _ILLEGAL.search(piece) or not width:
+    if piece.count("<") != rows * (2 + 2 * width) or not width or _has_illegal(piece):
         raise _NotPlain
-    between = re.compile(f"({row_start}|{row_end}|{cell_end})[ \\t\\r\\n]+")
-    text = between.sub(r"\1", piece.lstrip())
+    # White space between tags goes; that of a cell with nothing else is its text.
+    text = re.sub(rf">[ \t\r\n]+<(?!/{prefix}TD>)", "><", piece.strip())
     first, last = row_start + cell_start, cell_end + row_end
     if not (text.startswith(first) and text.endswith(last)) or "]]>" in text:
         raise _NotPlain
@@ -149,6 +150,11 @@ def _plain_rows(piece: str, prefix: str, width: int) -> Rows:
     if "&" in text:
         found = [[_resolved(cell) for cell in row] for row in found]
     return found
+
+
+def _has_illegal(text: str) -> bool:
+    data = text.encode("utf-8", "surrogatepass")
+    return len(data.translate(None, _CONTROL)) != len(data) or "\ufffe" in text or "\uffff" in text
 
 
 def _resolved(cell: str | None) -> str | None:
