@@ -94,6 +94,7 @@ POLYGONS = [
     [(0, 0), (40, 0), (40, 40), (20, 10), (0, 40)],  # not convex
     [(100, 0), (100.001, 0), (100.0005, 0.001)],  # tiny
     [(0, -30), (120, -30), (240, -30)],  # almost a hemisphere
+    [(lon, 25 if lon % 60 else -2) for lon in range(0, 360, 30)],  # in no hemisphere
 ]
 
 

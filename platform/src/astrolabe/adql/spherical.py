@@ -74,9 +74,9 @@ def _normal(a: Vector) -> Vector:
 def _edge_normal(a: Vector, b: Vector) -> Vector:
     """Return the unit normal of the plane through a and b, left of the way from a to b.
 
-    ``(b - a) x (b + a)`` is twice ``a x b`` but keeps its digits when a and b are close.
+    ``(a - b) x (a + b)`` is twice ``a x b`` but keeps its digits when a and b are close.
     """
-    return _normal(_cross(_plus(b, a, -1.0), _plus(b, a)))
+    return _normal(_cross(_plus(a, b, -1.0), _plus(b, a)))
 
 
 def polygon_problem(vertices: Sequence[Vector]) -> str | None:
