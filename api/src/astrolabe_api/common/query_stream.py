@@ -67,26 +67,35 @@ def query_response(
     *,
     advice: str,
     headers_only: bool,
+    is_heavy: bool = False,
+    on_end: Callable[[], None] = lambda: None,
 ) -> StreamedResponse:
     """Return the answer to a query; it runs when the response is sent.
 
     Parameters
     ----------
     prepare
-        Checks the query; called in a thread of the pool for metadata.
+        Checks the query; called in a thread of a pool.
     shown
         How the result is shown.
     advice
         What helps who runs into the time limit: a sentence.
     headers_only
         Whether to check the query without running it (HEAD).
+    is_heavy
+        Whether already its preparation is work (uploads are read): then it waits with those that
+        read the catalog, whatever it reads.
+    on_end
+        Called when all is over, whatever happened.
     """
-    run = _Run(state, prepare, shown, advice=advice, headers_only=headers_only)
+    pool = state.query_pool if is_heavy else state.metadata_pool
+    run = _Run(state, prepare, shown, pool=pool, advice=advice, headers_only=headers_only)
     return StreamedResponse(
-        ByteStream(state.metadata_pool, run.make, on_abort=run.cancel.cancel),
+        ByteStream(pool, run.make, on_abort=run.cancel.cancel),
         media_type=shown.output.mime,
         headers=dict(table_headers(shown.output, name=shown.name, compress=shown.gzip)),
         patience_seconds=state.settings.tap.sync_seconds + _SLOW_CLIENT_SECONDS,
+        on_end=on_end,
     )
 
 
@@ -99,6 +108,7 @@ class _Run:
         prepare: Callable[[], PreparedQuery],
         shown: Presentation,
         *,
+        pool: WorkPool,
         advice: str,
         headers_only: bool,
     ) -> None:
@@ -106,7 +116,7 @@ class _Run:
         self._prepare = prepare
         self._shown = shown
         self._headers_only = headers_only
-        self._pool = state.metadata_pool
+        self._pool = pool
         self._seconds = state.settings.tap.sync_seconds
         self.cancel = QueryCancel(seconds=self._seconds, advice=advice)
 
@@ -117,11 +127,11 @@ class _Run:
         except AstrolabeError as exc:
             observe_query(pool=self._pool.name, outcome=exc.code)
             raise
+        if self._headers_only:
+            return self._pool, iter(())
         # What reads no rows of the catalog never waits behind what does.
         if not prepared.metadata_only and prepared.maxrec > 0:
             self._pool = self._state.query_pool
-        if self._headers_only:
-            return self._pool, iter(())
         return self._pool, self._bytes(prepared)
 
     def _bytes(self, prepared: PreparedQuery) -> Iterator[bytes]:
