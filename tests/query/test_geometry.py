@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from astrolabe.catalogs import query as query_module
+from astrolabe.catalogs.engine import FileScan
 from astrolabe.catalogs.planning import plan_query
 from astrolabe.factory import ProcessContext
 from tests.support.tiny import ask
@@ -51,7 +52,8 @@ def stars(context: ProcessContext) -> dict[str, Any]:
 
 
 def ids(table: pa.Table) -> set[int]:
-    return set(table["id"].to_pylist())
+    found: list[Any] = table["id"].to_pylist()
+    return set(found)
 
 
 def separation(stars: dict[str, Any], ra: float, dec: float) -> Any:
@@ -179,7 +181,7 @@ def unpruned(context: ProcessContext, monkeypatch: pytest.MonkeyPatch) -> Any:
             source = next(s for s in checked.tables if s.key == key)
             version = view.table(source.table.schema, source.table.name)
             paths = tuple(f"{version.root}/{path}" for path in version.index.paths)
-            scans[key] = type(scan)(paths=paths)
+            scans[key] = FileScan(paths=paths)
         return type(plan)(query=checked, scans=scans, row_limit=row_limit)
 
     def run(text: str) -> pa.Table:

@@ -82,7 +82,11 @@ def import_columns(
         ],
         schema=pa.schema([(c.name, arrow_type(c)) for c in made]),
     )
-    settings = {"margin_arcsec": 0.0, "ra_column": "ra", "dec_column": "dec"} | options
+    settings: dict[str, Any] = {
+        "margin_arcsec": 0.0,
+        "ra_column": "ra",
+        "dec_column": "dec",
+    } | options
     run_import(
         MemorySource(made, data),
         ImportOptions(schema=schema, table=table, **settings),
