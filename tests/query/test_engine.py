@@ -170,7 +170,7 @@ def test_an_overflowing_sum_is_an_error_and_not_a_wrong_number(context: ProcessC
     "query",
     [
         "SELECT mag, COUNT(*) AS n FROM s.star GROUP BY mag",
-        "SELECT FLOOR(mag) AS bin, COUNT(*) AS n FROM s.star GROUP BY FLOOR(mag) ORDER BY FLOOR(mag)",
+        "SELECT FLOOR(mag) AS m, COUNT(*) AS n FROM s.star GROUP BY FLOOR(mag) ORDER BY FLOOR(mag)",
         "SELECT mag + 1 AS m, COUNT(*) AS n FROM s.star GROUP BY mag HAVING mag > 20 ORDER BY mag",
         "SELECT mag, SUM(mag) AS n FROM s.star GROUP BY mag",
     ],

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from astrolabe.catalogs import query as query_module
-from astrolabe.catalogs.engine import FileScan
+from astrolabe.catalogs.engine import FileScan, Scan
 from astrolabe.catalogs.planning import plan_query
 from astrolabe.factory import ProcessContext
 from tests.support.tiny import ask
@@ -176,8 +176,8 @@ def unpruned(context: ProcessContext, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def everything(checked: Any, view: Any, memory: Any, *, row_limit: int | None) -> Any:
         plan = plan_query(checked, view, memory, row_limit=row_limit)
-        scans = {}
-        for key, scan in plan.scans.items():
+        scans: dict[str, Scan] = {}
+        for key in plan.scans:
             source = next(s for s in checked.tables if s.key == key)
             version = view.table(source.table.schema, source.table.name)
             paths = tuple(f"{version.root}/{path}" for path in version.index.paths)
