@@ -11,6 +11,7 @@ import pytest
 from lxml import etree
 
 from .conftest import ADDRESS, ROWS
+from .test_sync import votable
 from .xsd import assert_valid
 
 pytestmark = pytest.mark.timeout(90)
@@ -91,10 +92,21 @@ async def test_every_declared_feature_works(client: httpx.AsyncClient) -> None:
         "POINT": "POINT(ra, dec)",
         "POLYGON": "AREA(POLYGON(1, 1, 2, 2, 3, 1))",
     }
+    more = {
+        "LOWER": "SELECT TOP 1 name FROM dr1.object WHERE LOWER(name) LIKE 'star%'",
+        "UPPER": "SELECT TOP 1 UPPER(name) AS x FROM dr1.object",
+        "ILIKE": "SELECT TOP 1 name FROM dr1.object WHERE name ILIKE 'STAR%'",
+        "COALESCE": "SELECT TOP 1 COALESCE(name, 'none') AS x FROM dr1.object",
+        "OFFSET": "SELECT TOP 1 objectId FROM dr1.object ORDER BY objectId OFFSET 3",
+    }
+    queries = {
+        name: f"SELECT TOP 1 {use} AS x FROM dr1.object" for name, use in uses.items()
+    } | more
     for form in root.iterfind(".//feature/form"):
-        query = f"SELECT TOP 1 {uses[str(form.text)]} AS x FROM dr1.object"
+        query = queries[str(form.text)]
         response = await client.get(f"{TAP}/sync", params={"LANG": "ADQL", "QUERY": query})
         assert response.status_code == 200, (query, response.text)
+        assert len(votable(response).get_first_table().array) == 1, query
 
 
 @pytest.mark.asyncio

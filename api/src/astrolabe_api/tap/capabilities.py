@@ -24,20 +24,28 @@ _NAMESPACES = (
 _TAPREGEXT = "ivo://ivoa.net/std/TAPRegExt"
 _SECONDS_PER_DAY = 86_400
 
-_GEOMETRY = (
-    "AREA",
-    "BOX",
-    "CENTROID",
-    "CIRCLE",
-    "CONTAINS",
-    "COORD1",
-    "COORD2",
-    "COORDSYS",
-    "DISTANCE",
-    "INTERSECTS",
-    "POINT",
-    "POLYGON",
-)
+_FEATURES = {
+    "features-adqlgeo": (
+        "AREA",
+        "BOX",
+        "CENTROID",
+        "CIRCLE",
+        "CONTAINS",
+        "COORD1",
+        "COORD2",
+        "COORDSYS",
+        "DISTANCE",
+        "INTERSECTS",
+        "POINT",
+        "POLYGON",
+    ),
+    "features-adql-string": ("LOWER", "UPPER", "ILIKE"),
+    "features-adql-offset": ("OFFSET",),
+}
+"""Optional parts of ADQL 2.1 that are there, by their group in TAPRegExt.
+
+COALESCE is there too, but its group ``features-adql-conditional`` is an error to STILTS' validator.
+"""
 
 
 def capabilities_document(settings: Settings, *, modified: datetime) -> Document:
@@ -91,8 +99,8 @@ def _language() -> str:
         "<language>\n<name>ADQL</name>\n"
         '<version ivo-id="ivo://ivoa.net/std/ADQL#v2.0">2.0</version>\n'
         '<version ivo-id="ivo://ivoa.net/std/ADQL#v2.1">2.1</version>\n'
-        "<description>ADQL 2.1: its mandatory core and its geometry</description>\n"
-        f"{_features('features-adqlgeo', _GEOMETRY)}"
+        "<description>ADQL 2.1: its mandatory core and the features below</description>\n"
+        f"{''.join(_features(group, forms) for group, forms in _FEATURES.items())}"
         "</language>\n"
     )
 
