@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -10,7 +11,19 @@ import numpy.typing as npt
 
 from astrolabe.tables.model import SchemaMeta, TableMeta
 
-__all__ = ["CatalogView", "PartitionIndex", "TableVersion"]
+__all__ = [
+    "INDEX_FIRST_CELL",
+    "INDEX_LAST_CELL",
+    "CatalogView",
+    "DirectorLink",
+    "KeyIndex",
+    "PartitionIndex",
+    "TableVersion",
+]
+
+INDEX_FIRST_CELL = "_healpix_29"
+INDEX_LAST_CELL = "_healpix_29_last"
+"""Columns of a key index: the first and the last cell, both included, of an entry's rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,6 +69,56 @@ class PartitionIndex:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class KeyIndex:
+    """Where the rows of each value of an integer column lie: entries sorted by that column.
+
+    Its files are Parquet with the column `column`, `INDEX_FIRST_CELL` and `INDEX_LAST_CELL`; a
+    value may have several entries, one for each place where its rows are.
+
+    Parameters
+    ----------
+    column
+        Name of the column in the files.
+    root
+        Absolute path of the folder that the paths of the partition index are relative to.
+    load
+        Gives the partition index of the files, whose ids are the values.
+    """
+
+    column: str
+    root: str
+    load: Callable[[], PartitionIndex]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DirectorLink:
+    """How far rows lie from the rows of another table that they belong to.
+
+    It is true for one version of the director only.
+
+    Parameters
+    ----------
+    table, version
+        Qualified raw name of the director, and the version that was looked at.
+    key, director_key
+        The columns that are equal where rows belong together.
+    bound_deg
+        Each row lies within this distance (degrees) of its director's row, but for the strays.
+    strays, stray_directors
+        For the cell of a director's row the cells of its strays, and for the cell of a stray that
+        of its director's row; `None` where there are no strays.
+    """
+
+    table: str
+    version: int
+    key: str
+    director_key: str
+    bound_deg: float
+    strays: KeyIndex | None = None
+    stray_directors: KeyIndex | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TableVersion:
     """One immutable version of a table.
 
@@ -75,6 +138,10 @@ class TableVersion:
         Its partition index.
     positions_sorted
         Whether files are sorted by ``_healpix_29`` (false for tables without positions).
+    key_indexes
+        By raw column name, where the rows of a value lie.
+    links
+        The tables whose children its rows are.
     """
 
     meta: TableMeta
@@ -84,6 +151,8 @@ class TableVersion:
     index: PartitionIndex
     release: str | None = None
     positions_sorted: bool = True
+    key_indexes: Mapping[str, KeyIndex] = field(default_factory=dict)
+    links: tuple[DirectorLink, ...] = ()
 
 
 class CatalogView(Protocol):

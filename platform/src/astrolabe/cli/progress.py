@@ -20,6 +20,7 @@ _WORDS = {
     "read": "reading and sorting",
     "write": "writing partitions",
     "margin": "writing the margin",
+    "index": "indexing keys",
     "publish": "publishing",
 }
 _LINE_SECONDS = 10.0

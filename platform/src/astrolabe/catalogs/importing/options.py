@@ -11,8 +11,9 @@ from astrolabe.catalogs.publishing import WriteMode
 
 __all__ = ["ImportOptions", "ImportProgress", "ImportReport", "ImportStep", "ProgressListener"]
 
-ImportStep = Literal["read", "write", "margin", "publish"]
-"""Rows are read and sorted, written as partitions, copied into margins; then all is published."""
+ImportStep = Literal["read", "write", "margin", "index", "publish"]
+"""Rows are read and sorted, written as partitions, copied into margins; their keys are indexed and
+joined with the director's; then all is published."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
