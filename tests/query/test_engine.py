@@ -12,10 +12,16 @@ import pytest
 from astrolabe.catalogs.cancel import QueryCancel
 from astrolabe.catalogs.engines.plan_files import PlanFileSystem, plan_address
 from astrolabe.catalogs.query import QueryRequest
-from astrolabe.core.errors import AstrolabeError, CancelledError, QueryTimeoutError
+from astrolabe.core.errors import (
+    AstrolabeError,
+    CancelledError,
+    InternalError,
+    QueryTimeoutError,
+)
 from astrolabe.factory import ProcessContext
 from astrolabe.identity import ANONYMOUS
-from tests.support.tiny import ask
+from astrolabe.tables.model import Datatype
+from tests.support.tiny import ask, import_columns, open_context
 
 ENDLESS = (
     "SELECT COUNT(*) AS n FROM s.star AS a, s.star AS b, s.star AS c "
@@ -177,3 +183,20 @@ def test_an_overflowing_sum_is_an_error_and_not_a_wrong_number(context: ProcessC
 )
 def test_floats_are_grouped_by(context: ProcessContext, query: str) -> None:
     assert ask(context, query).num_rows > 5
+
+
+def test_a_damaged_file_is_our_fault_and_told_plainly(tmp_path: Path) -> None:
+    with open_context(tmp_path / "home") as damaged:
+        import_columns(
+            damaged,
+            "s",
+            "t",
+            {"ra": (Datatype.DOUBLE, [1.0, 2.0]), "dec": (Datatype.DOUBLE, [1.0, 2.0])},
+        )
+        version = damaged.catalog.view().table("s", "t")
+        assert version is not None
+        path = Path(version.root) / version.index.paths[0]
+        path.chmod(0o600)
+        path.write_bytes(path.read_bytes()[:60])
+        with pytest.raises(InternalError, match="cannot be read"):
+            ask(damaged, "SELECT ra FROM s.t")

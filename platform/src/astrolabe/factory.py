@@ -121,14 +121,17 @@ class ProcessContext:
     def jobs(self) -> JobService:
         """Creates and steers jobs."""
         settings = self.settings
-        return JobService(
+        jobs = JobService(
             self.job_store,
             execution_seconds=settings.tap.async_seconds,
             retention_days=settings.tap.retention_days,
             retention_days_hard=settings.tap.retention_days_hard,
             anonymous_jobs=settings.limits.anonymous_jobs,
+            wait_seconds=settings.tap.wait_seconds,
             on_delete=self._clean_up,
         )
+        self._resources.callback(jobs.close)
+        return jobs
 
     @cached_property
     def upload_resolver(self) -> UploadResolver:

@@ -8,6 +8,7 @@ from astrolabe.catalogs.uploads import UploadResolver, UploadStore, parse_upload
 from astrolabe.core.errors import BadParameterError
 from astrolabe.identity import Principal
 from astrolabe.jobs.model import Job, JobControl, JobOutcome
+from astrolabe.tables.formats import resolve_format
 
 __all__ = ["TAP_JOB", "TapJobRunner", "single_value"]
 
@@ -49,8 +50,10 @@ class TapJobRunner:
         Raises
         ------
         BadParameterError
-            Raised if QUERY or LANG is missing.
+            Raised if QUERY or LANG is missing, or if the asked form is unknown.
         """
+        # A form that we do not write is told now, not when the rows are fetched.
+        resolve_format(single_value(job, "RESPONSEFORMAT") or single_value(job, "FORMAT"))
         principal = Principal(username=job.owner)
         values = job.values("UPLOAD")
         parts = (uri.partition(":") for uri in parse_upload(values).values())
