@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from astrolabe.catalogs.felis import read_felis
 from astrolabe.catalogs.importing import run_import
 from astrolabe.catalogs.store import CatalogStore
 from astrolabe.core.errors import ImportRefusedError
@@ -142,6 +143,25 @@ def test_felis_describes_the_columns(store: CatalogStore, felis: Path) -> None:
     assert stored_rows(current(store))["count"].to_pylist() == [7]
     assert any("lost" in warning for warning in report.warnings)
     assert any("extra" in warning for warning in report.warnings)
+
+
+@pytest.mark.parametrize("mode", ["replace", "append"])
+def test_a_described_table_keeps_its_descriptions_when_filled(
+    store: CatalogStore, felis: Path, mode: str
+) -> None:
+    described = read_felis(felis, "dr1")
+    store.create_tables(described)
+    columns = [c.renamed(c.name.upper()) for c in described.tables[0].columns]
+    bare = [Column(name=c.name, datatype=c.datatype) for c in columns]
+    source = source_of(bare, *([value] for value in (1, 20.0, 10.0, 7, 0.5)))
+    run_import(source, _plain(mode=mode), store)
+    meta = current(store).meta
+    assert [(c.name, c.description) for c in meta.columns] == [
+        (c.name, c.description) for c in described.tables[0].columns
+    ]
+    assert (meta.ra_column, meta.dec_column, meta.id_column) == ("ra", "dec", "objectId")
+    assert stored_rows(current(store))["count"].to_pylist() == [7]
+    assert current(store).positions_sorted
 
 
 def test_a_value_that_the_description_cannot_hold_is_refused(

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from astrolabe.catalogs.importing import run_import
 
-from .sources import current, objects, opened_store, options, stored_rows
+from .sources import current, objects, opened_store, options, positions, stored_rows
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(180)]
 
@@ -71,3 +74,19 @@ def test_a_full_disk_leaves_nothing_half_done(home: Path, mode: str) -> None:
             assert table is None
             assert not list((home / "tables").rglob("*.parquet"))
         run_import(objects(100, first_id=5_000), options(mode=mode), store)
+
+
+def test_a_polite_end_removes_what_was_begun(home: Path, tmp_path: Path) -> None:
+    source = tmp_path / "large.parquet"
+    ra, dec = positions(1_000_000)
+    pq.write_table(pa.table({"ra": ra, "dec": dec}), source)
+    names = ["--schema", "dr1", "--table", "object", "--home", str(home)]
+    command = [sys.executable, "-m", "astrolabe.cli.main", "table", "import", str(source), *names]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not (home / "tables/dr1/object/v0001").exists() and process.poll() is None:
+            time.sleep(0.02)
+        process.terminate()
+        _, err = process.communicate()
+    assert process.returncode == 130
+    assert err.strip() == "astrolabe: interrupted"
+    assert _folders(home) == []

@@ -49,18 +49,18 @@ def test_lsdb_gives_the_same_rows_and_cones(store: CatalogStore, home: Path) -> 
 
 
 def test_lsdb_matches_across_partition_borders(store: CatalogStore, home: Path) -> None:
-    ra, dec = positions(3_000)
+    ra, dec = positions(1_200)
     ids = np.arange(len(ra))
     run_import(
         source_of(OBJECT_COLUMNS, ids, ra, dec, ra, ["x"] * len(ra)),
-        options(margin_arcsec=60.0),
+        options(margin_arcsec=60.0, rows_per_file=200),
         store,
     )
     rng = np.random.default_rng(8)
     # Each row again, up to 40 arcsec away, so that many pairs lie across a border.
     moved_dec = np.clip(dec + rng.uniform(-40, 40, len(dec)) / 3600, -90, 90)
     moved = source_of(OBJECT_COLUMNS, ids, ra, moved_dec, ra, ["y"] * len(ra))
-    run_import(moved, options(table="moved", margin_arcsec=60.0, rows_per_file=170), store)
+    run_import(moved, options(table="moved", margin_arcsec=60.0, rows_per_file=90), store)
     left, right = _open(home), _open(home, "moved")
     assert right.margin is not None
     with warnings.catch_warnings():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -203,15 +205,27 @@ def import_(
         threads=settings.engine_threads,
         owner="astrolabe table import",
     )
-    # A polite end removes what was begun, like Ctrl-C.
-    signal.signal(signal.SIGTERM, _interrupt)
-    with ProcessContext.open(settings) as context, show_progress(f"{schema}.{table_name}") as tell:
+    with (
+        _cleaning_up_on_sigterm(),
+        ProcessContext.open(settings) as context,
+        show_progress(f"{schema}.{table_name}") as tell,
+    ):
         report = run_import(source, options, context.catalog, progress=tell)
     _print_report(report)
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+@contextmanager
+def _cleaning_up_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the import like Ctrl-C, which removes what was begun."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _print_report(report: ImportReport) -> None:

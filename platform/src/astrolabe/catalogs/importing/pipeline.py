@@ -87,7 +87,7 @@ def run_import(
     started = time.monotonic()
     _check_options(options)
     described = _described(options)
-    if options.mode != "append":
+    if options.mode == "create":
         # What the metadata alone can refuse is refused before anything is touched.
         plan_columns(source.meta, options, described=described)
     with (
