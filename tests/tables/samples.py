@@ -90,9 +90,11 @@ def written(
     overflow: bool = False,
 ) -> bytes:
     writer = open_writer(resolve_format(form), head or header())
-    pieces = list(writer.start())
-    for rows in batches:
-        pieces += writer.write(rows)
-    pieces += writer.finish(overflow=overflow)
-    writer.close()
+    try:
+        pieces = list(writer.start())
+        for rows in batches:
+            pieces += writer.write(rows)
+        pieces += writer.finish(overflow=overflow)
+    finally:
+        writer.close()
     return b"".join(pieces)

@@ -76,6 +76,7 @@ def test_every_format_writes_and_has_names_of_its_own() -> None:
             *writer.write(batch().slice(0, 2)),
             *writer.finish(overflow=True),
         ]
+        writer.close()
         assert b"".join(pieces)
         assert output.extension.startswith(".")
     assert len(names) == len(set(names))
@@ -90,3 +91,4 @@ def test_a_form_without_a_trailer_cannot_report() -> None:
         else:
             with pytest.raises(CannotReportError):
                 list(writer.fail("oops"))
+        writer.close()

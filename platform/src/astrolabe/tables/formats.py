@@ -90,6 +90,39 @@ OUTPUT_FORMATS: tuple[OutputFormat, ...] = (
         aliases=("tsv",),
         extension=".tsv",
     ),
+    OutputFormat(
+        name="fits",
+        mime="application/fits",
+        aliases=("fits",),
+        extension=".fits",
+    ),
+    OutputFormat(
+        name="ecsv",
+        mime="text/ecsv",
+        aliases=("ecsv",),
+        other_mimes=("text/x-ecsv", "application/x-ecsv"),
+        extension=".ecsv",
+    ),
+    OutputFormat(
+        name="parquet",
+        mime="application/vnd.apache.parquet",
+        aliases=("parquet",),
+        other_mimes=("application/x-parquet", "application/parquet"),
+        extension=".parquet",
+    ),
+    OutputFormat(
+        name="arrow",
+        mime="application/vnd.apache.arrow.stream",
+        aliases=("arrow",),
+        extension=".arrows",
+    ),
+    OutputFormat(
+        name="json",
+        mime="application/json",
+        aliases=("json",),
+        extension=".json",
+        can_report_errors=True,
+    ),
 )
 """What is offered, the default first."""
 

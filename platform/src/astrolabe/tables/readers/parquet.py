@@ -49,7 +49,7 @@ class ParquetSource:
         self._paths = tuple(paths)
         first, rows = self._open_all()
         schema = first.schema
-        said = metadata_of_file(schema)
+        said = metadata_of_file(first.metadata)
         found = columns_of_schema(
             schema, declared=said.columns, as_string=as_string, internal=internal
         )
@@ -106,6 +106,7 @@ class _Footer:
             with pq.ParquetFile(path) as file:
                 self.schema: pa.Schema = file.schema_arrow
                 self.rows: int = file.metadata.num_rows
+                self.metadata: dict[bytes, bytes] = dict(file.metadata.metadata or {})
         except (OSError, pa.ArrowException) as exc:
             raise refuse_import(path)(f"is not a readable Parquet file: {first_line(exc)}") from exc
         names = self.schema.names

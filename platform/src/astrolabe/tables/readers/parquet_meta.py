@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import pyarrow as pa
-
 from astrolabe.core.errors import RequestError
 from astrolabe.tables.model import Column, CoordinateSystem, Datatype
 from astrolabe.tables.readers.votable_header import read_header_text
@@ -37,9 +35,8 @@ class FileMeta:
     coordinate_system: CoordinateSystem | None = None
 
 
-def metadata_of_file(schema: pa.Schema) -> FileMeta:
+def metadata_of_file(metadata: Mapping[bytes, bytes]) -> FileMeta:
     """Return what the metadata of a Parquet file says; broken metadata says nothing."""
-    metadata = schema.metadata or {}
     if _VOPARQUET in metadata:
         return _from_votable(metadata[_VOPARQUET])
     if _ASTROPY in metadata:

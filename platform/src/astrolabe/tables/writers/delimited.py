@@ -53,9 +53,19 @@ class DelimitedWriter(TableWriter):
     def finish(self, *, overflow: bool) -> Iterator[bytes]:
         yield from ()
 
+    def prepare(self, array: AnyArray, column: Column) -> AnyArray:
+        """Return the cells of a column as what Arrow's CSV writer makes the right text of."""
+        if column.is_timestamp:
+            return timestamp_text(array, column.arraysize)
+        if column.is_array or is_complex(column):
+            return list_text(array, column, null="NaN")
+        if pa.types.is_floating(array.type) and pc.any(pc.is_nan(array), min_count=0).as_py():
+            return pc.if_else(pc.is_nan(array), None, array)
+        return array
+
     def _lines(self, batch: pa.RecordBatch) -> bytes:
         arrays = [
-            _csv_ready(array, column)
+            self.prepare(array, column)
             for array, column in zip(batch.columns, self.header.columns, strict=True)
         ]
         names = [str(index) for index in range(len(arrays))]
@@ -67,13 +77,3 @@ class DelimitedWriter(TableWriter):
         if any(character in name for character in (self._delimiter, '"', "\n", "\r")):
             return '"' + name.replace('"', '""') + '"'
         return name
-
-
-def _csv_ready(array: AnyArray, column: Column) -> AnyArray:
-    if column.is_timestamp:
-        return timestamp_text(array, column.arraysize)
-    if column.is_array or is_complex(column):
-        return list_text(array, column, null="NaN")
-    if pa.types.is_floating(array.type) and pc.any(pc.is_nan(array), min_count=0).as_py():
-        return pc.if_else(pc.is_nan(array), None, array)
-    return array
