@@ -12,7 +12,7 @@ from astrolabe.demo.bright_stars import BrightStars
 from astrolabe.demo.sphere import separation_deg
 from astrolabe.demo.survey import DemoSize, Survey, make_survey
 from astrolabe.demo.truth import CENTER_DEC_DEG, CENTER_RA_DEG, RADIUS_DEG, Kind
-from astrolabe.tables.model import arrow_type
+from astrolabe.tables.model import Column, arrow_type
 
 SIZE = DemoSize(objects=6_000, visits=40, asteroids=300)
 
@@ -74,7 +74,7 @@ def test_measured_fluxes_scatter_about_the_truth_by_their_errors(survey: Survey)
     [("object", columns.OBJECT), ("visit", columns.VISIT), ("source", columns.SOURCE)],
 )
 def test_tables_have_their_declared_columns(
-    survey: Survey, sources: pa.Table, made: str, declared: tuple[columns.Column, ...]
+    survey: Survey, sources: pa.Table, made: str, declared: tuple[Column, ...]
 ) -> None:
     table = {
         "object": lambda: measure.object_table(survey.truth, survey.visits),
@@ -114,7 +114,7 @@ def test_variables_vary_and_the_others_do_not(survey: Survey) -> None:
 def test_bright_stars_are_the_real_ones() -> None:
     stars = pa.Table.from_batches(BrightStars().batches())
     assert stars.num_rows == 117_955
-    sirius = stars.filter(pc.equal(stars["hip"], 32349)).to_pylist()[0]
+    sirius = stars.filter(pc.field("hip") == 32349).to_pylist()[0]
     assert sirius["ra"] == pytest.approx(101.287, abs=0.005)
     assert sirius["dec"] == pytest.approx(-16.716, abs=0.005)
     assert sirius["parallax"] == pytest.approx(379.21, abs=0.01)

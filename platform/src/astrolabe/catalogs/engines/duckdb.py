@@ -132,7 +132,7 @@ class DuckDBEngine(Engine):
         source: TableSource,
         plan: QueryPlan,
         stack: ExitStack,
-    ) -> exp.Expr:
+    ) -> exp.Expression:
         scan = plan.scans[source.key]
         columns = sorted(plan.query.used_columns[source.key])
         if isinstance(scan, ArrowScan):
@@ -324,7 +324,7 @@ def _first_line(text: str) -> str:
     return line.partition(": ")[2] or line
 
 
-def _registered(cursor: duckdb.DuckDBPyConnection, key: str, data: pa.Table) -> exp.Expr:
+def _registered(cursor: duckdb.DuckDBPyConnection, key: str, data: pa.Table) -> exp.Expression:
     name = f"memory_{key}"
     cursor.register(name, data)
     return exp.to_table(name)
@@ -335,7 +335,7 @@ def _empty(source: TableSource, columns: list[str]) -> pa.Table:
     return pa.schema([(column.name, storage_type(column)) for column in wanted]).empty_table()
 
 
-def _file_relation(scan: FileScan, columns: list[str]) -> exp.Expr:
+def _file_relation(scan: FileScan, columns: list[str]) -> exp.Expression:
     files = exp.Array(expressions=[exp.Literal.string(plan_address(p)) for p in scan.paths])
     selected: list[exp.Expr] = [exp.column(name, quoted=True) for name in columns]
     if not selected:
