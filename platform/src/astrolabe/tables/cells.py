@@ -17,6 +17,7 @@ __all__ = [
     "INTEGER_SENTINELS",
     "flat_values",
     "is_complex",
+    "joined_rows",
     "list_lengths",
     "list_text",
     "number_text",
@@ -31,6 +32,7 @@ INTEGER_SENTINELS: dict[Datatype, int] = {
 }
 """What stands for null where the form has no other way: the smallest value of the type."""
 
+_LARGE_TEXT = 256 * 1024 * 1024
 _TIMESTAMP_TEXT_LENGTH = re.compile(r"\d+\Z")
 
 
@@ -116,3 +118,29 @@ def list_text(array: AnyArray, column: Column, *, null: str) -> AnyArray:
     if array.null_count:
         joined = pc.if_else(array.is_valid(), joined, None)
     return joined
+
+
+def joined_rows(cells: list[AnyArray], between: str, first: str, last: str) -> bytes:
+    """Return the text of whole rows.
+
+    Parameters
+    ----------
+    cells
+        The text of each column's cells; a null one is empty.
+    between, first, last
+        Written between the cells of a row, before the first and after the last one.
+    """
+    # Offsets of 32 bits are faster, but end at 2 GB.
+    large = sum(column.nbytes for column in cells) > _LARGE_TEXT
+    kind = pa.large_string() if large else pa.string()
+    pieces: list[AnyArray] = []
+    for column in cells:
+        pieces += [pa.scalar(between if pieces else first, kind), column.cast(kind)]
+    rows = pc.binary_join_element_wise(
+        *pieces,
+        pa.scalar(last, kind),
+        pa.scalar("", kind),
+        null_handling="replace",
+        null_replacement="",
+    )
+    return memoryview(rows.buffers()[2])[: pc.sum(pc.binary_length(rows)).as_py()].tobytes()

@@ -11,7 +11,14 @@ from typing_extensions import override
 
 from astrolabe.tables.arrow import AnyArray, list_array
 from astrolabe.tables.arrow import compute as pc
-from astrolabe.tables.cells import flat_values, is_complex, list_lengths, plain, timestamp_text
+from astrolabe.tables.cells import (
+    flat_values,
+    is_complex,
+    joined_rows,
+    list_lengths,
+    plain,
+    timestamp_text,
+)
 from astrolabe.tables.header_json import column_to_json
 from astrolabe.tables.model import Column, ResultHeader
 from astrolabe.tables.writers.base import TableWriter
@@ -55,16 +62,11 @@ class JsonWriter(TableWriter):
         yield f'],\n"status": "ERROR", "message": {json.dumps(message)}}}\n'.encode()
 
     def _rows(self, batch: pa.RecordBatch) -> bytes:
-        pieces: list[AnyArray] = []
-        for column, array in zip(self.header.columns, batch.columns, strict=True):
-            lead = "," if pieces else ",\n["
-            cells = pc.fill_null(json_cells(array, column), "null").cast(pa.large_string())
-            pieces += [pa.scalar(lead, pa.large_string()), cells]
-        rows = pc.binary_join_element_wise(
-            *pieces, pa.scalar("]", pa.large_string()), pa.scalar("", pa.large_string())
-        )
-        data = memoryview(rows.buffers()[2])
-        return data[: pc.sum(pc.binary_length(rows)).as_py()].tobytes()
+        cells = [
+            pc.fill_null(json_cells(array, column), "null")
+            for column, array in zip(self.header.columns, batch.columns, strict=True)
+        ]
+        return joined_rows(cells, ",", ",\n[", "]")
 
 
 def _public(column: Column) -> dict[str, object]:

@@ -11,6 +11,7 @@ from astrolabe.tables.cells import (
     INTEGER_SENTINELS,
     flat_values,
     is_complex,
+    joined_rows,
     list_text,
     number_text,
     timestamp_text,
@@ -37,17 +38,8 @@ def tabledata_rows(batch: pa.RecordBatch, columns: tuple[Column, ...]) -> bytes:
     """Return the rows of `batch` as TR elements, one a line."""
     if batch.num_rows == 0:
         return b""
-    pieces: list[AnyArray] = []
-    for column, array in zip(columns, batch.columns, strict=True):
-        lead = "</TD><TD>" if pieces else "<TR><TD>"
-        cells = _cells(array, column).cast(pa.large_string())
-        pieces += [pa.scalar(lead, pa.large_string()), cells]
-    pieces += [pa.scalar("</TD></TR>\n", pa.large_string())]
-    rows = pc.binary_join_element_wise(
-        *pieces, pa.scalar("", pa.large_string()), null_handling="replace", null_replacement=""
-    )
-    data = memoryview(rows.buffers()[2])
-    return data[: pc.sum(pc.binary_length(rows)).as_py()].tobytes()
+    cells = [_cells(array, c) for c, array in zip(columns, batch.columns, strict=True)]
+    return joined_rows(cells, "</TD><TD>", "<TR><TD>", "</TD></TR>\n")
 
 
 def _cells(array: AnyArray, column: Column) -> AnyArray:
