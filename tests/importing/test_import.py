@@ -226,7 +226,12 @@ def test_progress_counts_every_row(store: CatalogStore) -> None:
 def test_no_spilled_rows_are_left(store: CatalogStore) -> None:
     report = run_import(objects(8_000), options(), store)
     names = {path.name for path in report.path.iterdir()}
-    assert names == {"object", "object_3600arcs", "partition_index.parquet"}
+    assert names == {
+        "object",
+        "object_3600arcs",
+        "object_index_objectId",
+        "partition_index.parquet",
+    }
 
 
 def test_two_imports_of_one_table_do_not_meet(store: CatalogStore) -> None:

@@ -66,7 +66,10 @@ def write_collection_properties(
     margin = details.get("margin")
     if margin is not None:
         lines["all_margins"] = lines["default_margin"] = f"{version}/{margin['path']}"
-    indexes = details.get("id_indexes") or {}
+    # The format parts names by blanks.
+    indexes = {
+        c: path for c, path in (details.get("id_indexes") or {}).items() if len(c.split()) == 1
+    }
     if indexes:
         lines["all_indexes"] = " ".join(f"{c} {version}/{path}" for c, path in indexes.items())
         lines["default_index"] = next(iter(indexes))

@@ -14,6 +14,7 @@ from astrolabe.tables.model import SchemaMeta, TableMeta
 __all__ = [
     "INDEX_FIRST_CELL",
     "INDEX_LAST_CELL",
+    "STRAY_KEY",
     "CatalogView",
     "DirectorLink",
     "KeyIndex",
@@ -24,6 +25,9 @@ __all__ = [
 INDEX_FIRST_CELL = "_healpix_29"
 INDEX_LAST_CELL = "_healpix_29_last"
 """Columns of a key index: the first and the last cell, both included, of an entry's rows."""
+
+STRAY_KEY = "cell"
+"""Key of the indexes of strays: the cell of a stray or of its director's row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from astrolabe.catalogs.model import PartitionIndex, TableVersion
+from astrolabe.catalogs.model import CatalogView, PartitionIndex, TableVersion
 from astrolabe.tables.model import TableMeta
 
 __all__ = ["StagedVersion", "TablePublisher", "WriteLease", "WriteMode"]
@@ -47,6 +47,8 @@ class StagedVersion:
         Absolute path of the margin catalog and its width, if one was written.
     id_indexes
         For each indexed column the absolute path of its HATS index catalog.
+    sidecars
+        Absolute paths of other folders that readers of the platform need.
     properties
         Anything else that readers need with the version (JSON values only).
     """
@@ -58,6 +60,7 @@ class StagedVersion:
     margin_root: Path | None = None
     margin_arcsec: float | None = None
     id_indexes: Mapping[str, Path] = field(default_factory=dict)
+    sidecars: tuple[Path, ...] = ()
     properties: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -116,6 +119,9 @@ class WriteLease(Protocol):
 
 class TablePublisher(Protocol):
     """What an importer needs of the store."""
+
+    def view(self, *, fresh: bool = False) -> CatalogView:
+        """Return all tables as they are now; `fresh` looks even if that was done just now."""
 
     def begin_write(
         self,

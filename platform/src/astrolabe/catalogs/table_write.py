@@ -141,7 +141,13 @@ class TableWrite:
         with full_disk_is_storage_full(f"the index of {meta.qualified_name}"):
             write_index(staged.index, index_path)
             if self._durable:
-                sync_files([*files, index_path], self._collection)
+                beside = [
+                    path
+                    for root in (*staged.id_indexes.values(), *staged.sidecars)
+                    for path in root.rglob("*")
+                    if path.is_file()
+                ]
+                sync_files([*files, *beside, index_path], self._collection)
         row = self._row(staged, files, index_path)
         if files:
             columns = iceberg_arrow_schema(meta, with_healpix=staged.positions_sorted)
@@ -167,7 +173,8 @@ class TableWrite:
                 f"The lease is for {self.schema}.{self.table}, not for {meta.qualified_name}."
             )
         check_columns(meta)
-        roots = [staged.catalog_root, staged.margin_root, *staged.id_indexes.values()]
+        beside = (*staged.id_indexes.values(), *staged.sidecars)
+        roots = [staged.catalog_root, staged.margin_root, *beside]
         for root in roots:
             if root is not None and not root.is_relative_to(self.staging_root):
                 raise InternalError(f"{root} is not inside the folder {self.staging_root}.")

@@ -7,14 +7,14 @@ found in any case, quoted ones exactly (ADQL 2.1, section 2.1.3).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import select
 
-from astrolabe.catalogs.index_file import IndexCache, empty_index
-from astrolabe.catalogs.model import PartitionIndex, TableVersion
+from astrolabe.catalogs.index_file import INDEX_FILE_NAME, IndexCache, empty_index
+from astrolabe.catalogs.model import STRAY_KEY, DirectorLink, KeyIndex, PartitionIndex, TableVersion
 from astrolabe.catalogs.schema import SCHEMAS
 from astrolabe.catalogs.versions import (
     VersionRow,
@@ -56,12 +56,16 @@ class TableEntry:
         exist, for an empty table.
     load_index
         Gives the partition index.
+    key_indexes, links
+        As in `TableVersion`.
     """
 
     meta: TableMeta
     row: VersionRow
     root: str
     load_index: Callable[[], PartitionIndex]
+    key_indexes: Mapping[str, KeyIndex] = field(default_factory=dict)
+    links: tuple[DirectorLink, ...] = ()
 
     def open(self) -> TableVersion:
         """Return the version with its partition index."""
@@ -73,6 +77,8 @@ class TableEntry:
             index=self.load_index(),
             release=self.row.release,
             positions_sorted=self.row.positions_sorted,
+            key_indexes=self.key_indexes,
+            links=self.links,
         )
 
 
@@ -218,6 +224,36 @@ def _entry(row: VersionRow, meta: TableMeta, root: Path, indexes: IndexCache) ->
         row=row,
         root=str(root / (row.catalog_path or row.folder)),
         load_index=empty_index if index_path is None else (lambda: indexes.get(root / index_path)),
+        key_indexes={
+            column: _key_index(column, root / row.folder / path, indexes)
+            for column, path in (row.details.get("id_indexes") or {}).items()
+        },
+        links=_links(row, root, indexes),
+    )
+
+
+def _key_index(column: str, root: Path, indexes: IndexCache) -> KeyIndex:
+    return KeyIndex(column=column, root=str(root), load=lambda: indexes.get(root / INDEX_FILE_NAME))
+
+
+def _links(row: VersionRow, root: Path, indexes: IndexCache) -> tuple[DirectorLink, ...]:
+    """Return what the importer found of the table's directors."""
+    properties = row.details.get("properties") or {}
+
+    def cells(path: str | None) -> KeyIndex | None:
+        return None if path is None else _key_index(STRAY_KEY, root / row.folder / path, indexes)
+
+    return tuple(
+        DirectorLink(
+            table=link["table"],
+            version=link["version"],
+            key=link["key"],
+            director_key=link["director_key"],
+            bound_deg=link["bound_deg"],
+            strays=cells(link.get("stray_cells")),
+            stray_directors=cells(link.get("stray_director_cells")),
+        )
+        for link in properties.get("directors", ())
     )
 
 

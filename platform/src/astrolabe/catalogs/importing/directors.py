@@ -113,7 +113,7 @@ def measure(
             tell(len(keys))
     if found.strays > max(_MOST_STRAYS_SHARE * found.joined, _FEW_STRAYS):
         raise NoLinkError(
-            f"{found.strays} of {found.joined} rows lie more than {_CAP_ARCSEC:g} arcsec from theirs"
+            f"{found.strays} of {found.joined} rows are over {_CAP_ARCSEC:g} arcsec from theirs"
         )
     return found
 
@@ -152,9 +152,7 @@ def _rows(cells: Int64s) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.array(cells)], names=[CELL])
 
 
-def _joined(
-    keys: Int64s, cells: Int64s, their: Int64s, theirs: Int64s
-) -> tuple[Int64s, Int64s]:
+def _joined(keys: Int64s, cells: Int64s, their: Int64s, theirs: Int64s) -> tuple[Int64s, Int64s]:
     """Return the cells of the rows that have a director, and those of the directors."""
     if not len(their):
         return cells[:0], cells[:0]

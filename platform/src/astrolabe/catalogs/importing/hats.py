@@ -20,7 +20,14 @@ from astrolabe.core.clock import utc_now
 from astrolabe.core.version import VERSION
 from astrolabe.tables.model import HEALPIX_COLUMN
 
-__all__ = ["Skymap", "catalog_properties", "margin_name", "margin_properties", "write_catalog"]
+__all__ = [
+    "Skymap",
+    "catalog_properties",
+    "margin_name",
+    "margin_properties",
+    "write_catalog",
+    "write_index_catalog",
+]
 
 _SKYMAP_ORDER = 8
 _KEYS_AT_ONCE = 1_000_000
@@ -182,6 +189,42 @@ def write_catalog(
         )
     if skymap is not None:
         skymap.write(catalog)
+
+
+def write_index_catalog(
+    catalog: Path, *, schema: pa.Schema, files: Sequence[WrittenFile], table: str, column: str
+) -> None:
+    """Write everything of a HATS index catalog but its data files.
+
+    Parameters
+    ----------
+    catalog
+        The folder with ``dataset/``.
+    schema
+        Of the data files.
+    files
+        All data files.
+    table, column
+        The catalog beside it that is indexed, and by which column.
+    """
+    dataset = catalog / "dataset"
+    _write_properties(
+        catalog,
+        {
+            "obs_collection": catalog.name,
+            "dataproduct_type": "index",
+            "hats_nrows": str(_rows(files)),
+            "hats_index_column": column,
+            "hats_primary_table_url": table,
+            "hats_builder": f"astrolabe v{VERSION}",
+            "hats_version": _HATS_VERSION,
+        },
+    )
+    pq.write_metadata(schema, str(dataset / "_common_metadata"))
+    if files:
+        pq.write_metadata(
+            schema, str(dataset / "_metadata"), metadata_collector=[file.footer for file in files]
+        )
 
 
 def _write_properties(catalog: Path, properties: Mapping[str, str]) -> None:

@@ -19,6 +19,7 @@ import pyarrow as pa
 from astrolabe.catalogs.felis import read_felis
 from astrolabe.catalogs.importing.append import Existing
 from astrolabe.catalogs.importing.columns import ColumnPlan, plan_columns
+from astrolabe.catalogs.importing.indexing import VersionIndexer
 from astrolabe.catalogs.importing.options import (
     ImportOptions,
     ImportProgress,
@@ -96,7 +97,7 @@ def run_import(
             options.schema, options.table, mode=options.mode, owner=options.owner
         ) as lease,
     ):
-        return _Import(source, options, lease, described, progress).run(started)
+        return _Import(source, options, lease, described, progress, store).run(started)
 
 
 class _Import:
@@ -109,8 +110,10 @@ class _Import:
         lease: WriteLease,
         described: TableMeta | None,
         progress: ProgressListener | None,
+        store: TablePublisher,
     ) -> None:
         self._source = source
+        self._store = store
         self._options = options
         self._lease = lease
         self._told = _Told(lease, progress)
@@ -136,7 +139,7 @@ class _Import:
             rejects = stack.enter_context(RejectsFile(rejects_path, strict=self._options.strict))
             stack.callback(shutil.rmtree, self._folder.spill, ignore_errors=True)
             runs, sizes = self._read(stack, rejects)
-            staged = self._write(runs, sizes)
+            staged, unlinked = self._indexed(self._write(runs, sizes))
             rejects_file = rejects.keep()
         self._told("publish", sizes.rows, sizes.rows)
         version = self._lease.publish(staged)
@@ -155,7 +158,7 @@ class _Import:
             bytes=int(staged.index.size_bytes.sum()),
             seconds=time.monotonic() - started,
             path=self._folder.root,
-            warnings=self._warnings(sizes, rejects),
+            warnings=(*self._warnings(sizes, rejects), *unlinked),
         )
 
     def _read(self, stack: ExitStack, rejects: RejectsFile) -> tuple[list[Run], RunSizes]:
@@ -196,6 +199,19 @@ class _Import:
         if self._plan.meta.ra_column is None:
             return writer.write_sequence(runs, sizes)
         return writer.write_partitions(runs, sizes)
+
+    def _indexed(self, staged: StagedVersion) -> tuple[StagedVersion, list[str]]:
+        """Add the indexes of keys and the links to directors."""
+        indexer = VersionIndexer(
+            root=self._folder.root,
+            spill=self._folder.spill / "index",
+            options=self._options,
+            run_bytes=self._budget.run,
+            view=self._store.view(fresh=True),
+            before=self._lease.current,
+            tell=_Counter(self._told, "index", None),
+        )
+        return indexer.add_to(staged)
 
     def _warnings(self, sizes: RunSizes, rejects: RejectsFile) -> tuple[str, ...]:
         warnings = [*self._source.meta.notes, *self._plan.warnings]
