@@ -42,7 +42,7 @@ _log = structlog.get_logger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 _HEADER_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~,\- ]{1,1000}\Z")
 _CLIENT_GONE = 499
-_EXPOSED = "Location, WWW-Authenticate, X-VO-Authenticated"
+_EXPOSED = "Accept-Ranges, Content-Range, ETag, Location, WWW-Authenticate, X-VO-Authenticated"
 _METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 _HTML_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; script-src 'self'; "

@@ -6,7 +6,7 @@ OVERFLOW flag are in the job's row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from shutil import rmtree
 
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from astrolabe.catalogs.query import RunningQuery
 from astrolabe.core.errors import NotFoundError
+from astrolabe.core.ids import new_request_id
 from astrolabe.core.storage import full_disk_is_storage_full
 from astrolabe.jobs.model import Job, JobResult
 from astrolabe.tables.conform import conform
@@ -64,6 +65,43 @@ class StoredResult:
         with pq.ParquetFile(self.path) as file:
             for batch in file.iter_batches(batch_size=max_rows, use_threads=False):
                 yield conform(batch, self.header.columns)
+
+    def kept(self, name: str) -> Path | None:
+        """Return the file of a form of this result that `keep` wrote, `None` without it."""
+        path = self.path.with_name(name)
+        return path if path.exists() else None
+
+    def keep(self, name: str, chunks: Callable[[], Iterable[bytes]]) -> Path:
+        """Return the file of a form of this result, written beside it the first time.
+
+        Parameters
+        ----------
+        name
+            Of the file; all that makes two forms differ must be in it.
+        chunks
+            Gives the bytes of the form.  What it raises ends the writing, and nothing is kept.
+
+        Raises
+        ------
+        StorageFullError
+            Raised if the disk is full; nothing is left behind.
+        NotFoundError
+            Raised if the job was destroyed meanwhile.
+        """
+        final = self.path.with_name(name)
+        if final.exists():
+            return final
+        # Two that write the same form at once do not meet; the last one's rename stands.
+        partial = final.with_name(f"{name}.{new_request_id()}.part")
+        try:
+            with full_disk_is_storage_full("the result", clean_up=(partial,)):
+                with partial.open("xb") as file:
+                    for chunk in chunks():
+                        file.write(chunk)
+                partial.replace(final)
+        except FileNotFoundError as exc:
+            raise NotFoundError("The job was destroyed.") from exc
+        return final
 
 
 class ResultStore:
