@@ -163,6 +163,32 @@ def test_count_is_answered_from_metadata(survey: Survey, query: str) -> None:
 @pytest.mark.parametrize(
     "query",
     [
+        "SELECT MIN(id) AS low, MAX(id) AS high, COUNT(*) AS n FROM sky.object",
+        "SELECT MAX(o.id) AS high FROM sky.object AS o",
+        "SELECT MIN(DISTINCT id) AS low FROM sky.object",
+    ],
+)
+def test_limits_of_the_main_id_are_answered_from_metadata(survey: Survey, query: str) -> None:
+    checked = survey.check(query)
+    answer = metadata_answer(checked, survey)
+    assert answer is not None
+    assert [tuple(row.values()) for row in answer.to_pylist()] == survey.answers(query)[0]
+
+
+def test_limits_of_ids_that_the_index_does_not_know_are_read(survey: Survey) -> None:
+    version = survey.versions["object"]
+    unknown = replace(version, index=replace(version.index, group_id_min=None, group_id_max=None))
+    without = replace(survey, versions={"object": unknown})
+    checked = survey.check("SELECT MIN(id) AS low FROM sky.object")
+    assert metadata_answer(checked, without) is None
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT MIN(mag) AS m FROM sky.object",
+        "SELECT MIN(id + 1) AS m FROM sky.object",
+        "SELECT SUM(id) AS s FROM sky.object",
         "SELECT COUNT(id) AS n FROM sky.object",
         "SELECT COUNT(*) AS n FROM sky.object WHERE mag < 20",
         "SELECT COUNT(*) AS n FROM sky.object GROUP BY id",
