@@ -98,6 +98,8 @@ def test_what_astropy_and_pyvo_send_comes_back(tmp_path: Path, form: str) -> Non
         ('datatype="bit" arraysize="2"', ["10", "0 1"], [[True, False], [False, True]]),
         ('datatype="char" arraysize="*"', [" a ", "", "&lt;&amp;"], [" a ", None, "<&"]),
         ('datatype="char" arraysize="*"', ["<![CDATA[<x>]]>"], ["<x>"]),
+        ('datatype="char" arraysize="1"', ["a", ""], ["a", None]),
+        ('datatype="int" arraysize="1"', ["5", ""], [5, None]),
         ('datatype="int" arraysize="*"', ["1 2", "", " 3 "], [[1, 2], None, [3]]),
         ('datatype="int" arraysize="2x2"', ["1 2 3 4"], [[1, 2, 3, 4]]),
         ('datatype="floatComplex"', ["1 2", ""], [[1.0, 2.0], None]),

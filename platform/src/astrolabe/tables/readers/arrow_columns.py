@@ -214,7 +214,7 @@ def _merged(column: Column, said: Column) -> Column:
             column,
             **texts,
             datatype=said.datatype,
-            arraysize=said.arraysize if column.is_array else column.arraysize,
+            arraysize=(said.arraysize if column.is_array else None) or column.arraysize,
             xtype=said.xtype,
         )
     return replace(column, **texts)

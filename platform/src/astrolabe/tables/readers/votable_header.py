@@ -304,6 +304,8 @@ class _HeaderReader:
     def _type_of(self, name: str, attributes: dict[str, str]) -> tuple[Datatype, str | None]:
         declared = attributes.get("datatype", "").strip()
         arraysize = attributes.get("arraysize", "").replace(" ", "") or None
+        if arraysize == "1":
+            arraysize = None  # an old way to write a scalar (VOTable 1.3, erratum 3)
         if declared in _ALIASES:
             datatype, default = _ALIASES[declared]
             return datatype, arraysize or default
