@@ -10,7 +10,7 @@ from astrolabe.adql.check_context import CheckContext, identifier_of
 from astrolabe.adql.check_expressions import ExpressionChecker, QueryChecker
 from astrolabe.adql.kinds import GEOMETRIES, NUMBERS, describe
 from astrolabe.adql.names import Identifier, nearest
-from astrolabe.adql.scope import Exposed, Scope, Source, reference, same_name
+from astrolabe.adql.scope import Exposed, Scope, Source, Visible, same_name
 from astrolabe.adql.tree import (
     And,
     Call,
@@ -33,16 +33,15 @@ _SIDES = {"": "inner", "LEFT": "left", "RIGHT": "right", "FULL": "full"}
 
 @dataclass(slots=True)
 class _Joined:
-    """A part of FROM: its relation, its sources and what ``*`` shows of it."""
+    """A part of FROM: its relation, its sources and what is visible of it."""
 
     relation: Relation
     sources: list[Source]
-    visible: list[Exposed]
+    visible: Visible
 
-    @property
-    def is_open(self) -> bool:
-        """Whether its columns are not all known (when only syntax is checked)."""
-        return any(source.columns is None for source in self.sources)
+
+def _alone(relation: Relation, source: Source) -> _Joined:
+    return _Joined(relation, [source], Visible(sources=[(source, frozenset())]))
 
 
 class FromChecker:
@@ -71,7 +70,7 @@ class FromChecker:
             joined = self._together(joined, right, comma.this)
             joined.relation = Join("cross", joined.relation, right.relation, None)
         scope.sources.extend(joined.sources)
-        scope.visible.extend(joined.visible)
+        scope.visible = joined.visible
         return joined.relation
 
     def _together(self, left: _Joined, right: _Joined, node: exp.Expr) -> _Joined:
@@ -84,7 +83,9 @@ class FromChecker:
                         f"Two tables are called {source.shown} here; give one of them an alias",
                         position=self._context.where(node),
                     )
-        return _Joined(left.relation, left.sources + right.sources, left.visible + right.visible)
+        return _Joined(
+            left.relation, left.sources + right.sources, left.visible.joined(right.visible)
+        )
 
     def _reference(self, node: exp.Expr, parent: Scope | None) -> _Joined:
         joined = self._primary(node, parent)
@@ -107,18 +108,8 @@ class FromChecker:
         query = self._check_query(node.this, parent, False)
         key = self._context.next_key()
         alias = identifier_of(node.args["alias"].this)
-        columns = [
-            Exposed(
-                item.column.name,
-                reference(key, item.column),
-                item.column,
-                quote_name(alias.name),
-            )
-            for item in query.items
-        ]
-        is_open = self._context.syntax_only
-        source = Source(key, (alias,), None if is_open else tuple(columns))
-        return _Joined(SubquerySource(key, query), [source], columns)
+        source = Source(key, (alias,), tuple(item.column for item in query.items))
+        return _alone(SubquerySource(key, query), source)
 
     # --- tables ----------------------------------------------------------------------------------
 
@@ -137,12 +128,7 @@ class FromChecker:
             names = (identifier_of(node.args["alias"].this),)
         else:
             names = (Identifier(meta.name, table.quoted), Identifier(meta.schema))
-        shown = ".".join(quote_name(name.name) for name in reversed(names))
-        columns = tuple(
-            Exposed(column.name, reference(key, column), column, shown) for column in meta.columns
-        )
-        source = Source(key, names, None if context.syntax_only else columns)
-        return _Joined(source_node, [source], list(columns))
+        return _alone(source_node, Source(key, names, meta.columns))
 
     def _find(self, node: exp.Table, schema: Identifier | None, table: Identifier) -> TableMeta:
         lookup = self._context.lookup
@@ -186,7 +172,7 @@ class FromChecker:
             scope = Scope(joined.sources, joined.visible, parent)
             checker = ExpressionChecker(context, scope, self._check_query)
             condition = checker.condition(node.args["on"], aggregates="in ON")
-        elif left.is_open or right.is_open:
+        elif context.syntax_only:
             how = "cross"
         else:
             if node.args.get("using"):
@@ -199,10 +185,8 @@ class FromChecker:
 
     def _common(self, left: _Joined, right: _Joined, node: exp.Join) -> list[Identifier]:
         """Return the names of the columns that both sides of a NATURAL join have."""
-        on_right = {exposed.name.lower() for exposed in right.visible}
-        names = [
-            Identifier(exposed.name) for exposed in left.visible if exposed.name.lower() in on_right
-        ]
+        on_right = {name.lower() for name in right.visible.names()}
+        names = [Identifier(name) for name in left.visible.names() if name.lower() in on_right]
         if not names:
             raise UnknownColumnError(
                 "The tables of this NATURAL JOIN have no column name in common; write ON",
@@ -222,12 +206,10 @@ class FromChecker:
         """Make one column of each pair; returns the join's condition."""
         terms: list[Expr] = []
         merged: list[Exposed] = []
-        gone: set[int] = set()
         for name in names:
             one, two = self._one(left, name, node), self._one(right, name, node)
             self._check_pair(one, two, node)
             terms.append(Comparison(Kind.BOOLEAN, "=", one.expr, two.expr))
-            gone.update((id(one), id(two)))
             kept = two if how == "right" else one
             expr = kept.expr
             if how == "full":
@@ -236,11 +218,11 @@ class FromChecker:
             for side in (one, two):
                 if isinstance(side.expr, ColumnRef):
                     self._context.note_use(side.expr)
-        joined.visible = merged + [e for e in joined.visible if id(e) not in gone]
+        joined.visible = joined.visible.with_merged(merged)
         return terms[0] if len(terms) == 1 else And(Kind.BOOLEAN, tuple(terms))
 
     def _one(self, side: _Joined, name: Identifier, node: exp.Join) -> Exposed:
-        found = [exposed for exposed in side.visible if name.matches(exposed.name)]
+        found = side.visible.find(name)
         if len(found) == 1:
             return found[0]
         if found:
@@ -252,7 +234,7 @@ class FromChecker:
         raise UnknownColumnError(
             f"The join column {name.name} is not in both tables",
             position=self._context.where(node),
-            suggestions=nearest(name.name, [exposed.name for exposed in side.visible]),
+            suggestions=nearest(name.name, side.visible.names()),
         )
 
     def _check_pair(self, one: Exposed, two: Exposed, node: exp.Join) -> None:

@@ -196,7 +196,7 @@ class _QueryChecker:
                 f"The name {text} is ambiguous; write the schema before it, or give aliases",
                 position=self._context.where(node),
             )
-        return list(found[0].columns or ())
+        return [found[0].expose(column) for column in found[0].columns]
 
     # --- the clauses after it --------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
@@ -123,28 +123,19 @@ class GeometryEmitter(PolygonEmitter):
             north = sql.function("least", sql.add(lat, half), 90.0)
             span = sql.subtract(sql.sine(sql.radians(north)), sql.sine(sql.radians(south)))
             size = sql.multiply(sql.multiply(span, width), 180 / math.pi)
-            polygon = self._measure(region, lambda a: self._regions.area(Kind.POLYGON, a))
+            polygon = _raw(self._regions.area(Kind.POLYGON, _text(self.value(region))))
             return self._box_case(region, sql.to_sql(size), polygon)
-        return self._measure(region, lambda a: self._regions.area(region.kind, a))
+        return _raw(self._regions.area(region.kind, _text(self.value(region))))
 
     def _centroid(self, geometry: Expr) -> exp.Expression:
         if geometry.kind != Kind.POLYGON:
             return exp.Array(expressions=[sql.to_sql(t) for t in self.coordinates(geometry)])
-        polygon = self._measure(geometry, self._regions.centroid)
+        polygon = _raw(self._regions.centroid(_text(self.value(geometry))))
         if isinstance(geometry, Box):
             center = self.coordinates(geometry.center)
             middle = exp.Array(expressions=[sql.to_sql(term) for term in center])
             return self._box_case(geometry, middle, polygon)
         return polygon
-
-    def _measure(self, region: Expr, measure: Callable[[str], str]) -> exp.Expression:
-        regions = self._regions
-        return _raw(
-            regions.let(
-                _text(self.value(region)),
-                lambda a: f"CASE WHEN {regions.is_whole(a)} THEN {measure(a)} END",
-            )
-        )
 
     def _box_terms(self, box: Box) -> tuple[tuple[Term, Term], Term, Term]:
         return self.coordinates(box.center), self.term(box.width), self.term(box.height)
@@ -360,14 +351,8 @@ class GeometryEmitter(PolygonEmitter):
         regions = self._regions
         ask = regions.contains if name == "CONTAINS" else regions.intersects
 
-        def asked(a: str, b: str) -> str:
-            test = ask(first.kind, a, second.kind, b)
-            whole = f"{regions.is_whole(a)} AND {regions.is_whole(b)}"
-            near = regions.near(first.kind, a, second.kind, b)
-            return f"CASE WHEN NOT ({whole}) THEN NULL WHEN {near} THEN {test} ELSE false END"
-
         one, two = _text(self.value(first)), _text(self.value(second))
-        node = _raw(regions.let(one, lambda a: regions.let(two, lambda b: asked(a, b))))
+        node = _raw(ask(first.kind, one, second.kind, two))
         return exp.Not(this=node) if negated else node
 
 
@@ -377,7 +362,7 @@ def _raw(text: str) -> exp.Expression:
 
 
 def _text(node: exp.Expression) -> str:
-    return _DIALECT.generate(node)
+    return _DIALECT.generate(node, copy=False)
 
 
 def _is_flat(corners: Sequence[Vector]) -> bool:

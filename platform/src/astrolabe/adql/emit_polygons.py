@@ -97,8 +97,9 @@ class PolygonEmitter(ValueEmitter):
         """Emit whether a point is in a polygon that is not convex: in one of its convex parts.
 
         If it cannot be cut into such, by the crossing test: how often the way from a known point
-        crosses the sides.  In a frame with the known point as pole the way is a meridian: a side crosses it where its
-        ends lie on different sides of the meridian's plane, on the point's half of it, above it.
+        crosses the sides.  In a frame with the known point as pole the way is a meridian: a side
+        crosses it where its ends lie on different sides of the meridian's plane, on the point's
+        half of it, above the point.
         """
         parts = convex_parts(polygon)
         if parts is not None:
