@@ -174,7 +174,9 @@ latitude = st.floats(-90, 90)
 def unpruned(context: ProcessContext, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run a query with every file and row group read."""
 
-    def everything(checked: Any, view: Any, memory: Any, *, row_limit: int | None) -> Any:
+    def everything(
+        checked: Any, view: Any, memory: Any, *, row_limit: int | None, **_options: Any
+    ) -> Any:
         plan = plan_query(checked, view, memory, row_limit=row_limit)
         scans: dict[str, Scan] = {}
         for key in plan.scans:

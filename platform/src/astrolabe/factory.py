@@ -88,6 +88,11 @@ class ProcessContext:
         self.close()
 
     @cached_property
+    def row_groups(self) -> RowGroupReader:
+        """Reads row groups for the engine and for the planner, with one cache."""
+        return RowGroupReader(cache_bytes=self.settings.engine.chunk_cache_mb << 20)
+
+    @cached_property
     def engine(self) -> DuckDBEngine:
         """The embedded engine of this process."""
         settings = self.settings
@@ -96,7 +101,7 @@ class ProcessContext:
             threads=settings.engine_threads,
             spill=settings.paths.spill,
             spill_bytes=int(settings.engine.spill_limit_gb * 1e9),
-            reader=RowGroupReader(cache_bytes=settings.engine.chunk_cache_mb << 20),
+            reader=self.row_groups,
             small_plan_bytes=settings.engine.small_plan_mb << 20,
         )
         self._resources.callback(engine.close)
@@ -115,6 +120,7 @@ class ProcessContext:
             query_characters=settings.limits.query_characters,
             server_software=SERVER_SOFTWARE,
             publisher=settings.server.publisher,
+            row_groups=self.row_groups,
         )
 
     @cached_property

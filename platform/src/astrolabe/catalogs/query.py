@@ -16,7 +16,7 @@ from astrolabe.adql.names import Identifier, SchemaLookup
 from astrolabe.adql.tree import CheckedQuery
 from astrolabe.catalogs.engine import CancelToken, Engine, QueryPlan, ResultStream
 from astrolabe.catalogs.model import CatalogView
-from astrolabe.catalogs.planning import metadata_answer, plan_query
+from astrolabe.catalogs.planning import RowGroups, metadata_answer, plan_query
 from astrolabe.catalogs.uploads import UPLOAD_SCHEMA, UploadedTable
 from astrolabe.core.clock import format_utc, utc_now
 from astrolabe.core.errors import BadParameterError, TooLargeError
@@ -167,6 +167,8 @@ class QueryService:
         Longest text of a query.
     server_software, publisher
         Named in every result.
+    row_groups
+        Reads the indexes of keys for the planner; without it they are not used.
     """
 
     def __init__(
@@ -180,7 +182,9 @@ class QueryService:
         query_characters: int,
         server_software: str,
         publisher: str,
+        row_groups: RowGroups | None = None,
     ) -> None:
+        self._row_groups = row_groups
         self._view = view
         self._metadata_tables = metadata_tables
         self._engine = engine
@@ -216,7 +220,9 @@ class QueryService:
             answer = metadata_answer(checked, view)
             if answer is not None:
                 return _TableStream(answer)
-            plan: QueryPlan = plan_query(checked, view, memory, row_limit=maxrec + 1)
+            plan: QueryPlan = plan_query(
+                checked, view, memory, row_limit=maxrec + 1, row_groups=self._row_groups
+            )
             return self._engine.execute(plan, cancel)
 
         return PreparedQuery(

@@ -37,6 +37,7 @@ __all__ = [
     "Polygon",
     "Region",
     "Union",
+    "Widened",
     "Zone",
 ]
 
@@ -353,6 +354,47 @@ class Union(_Several):
     def classify(self, cells: Cells) -> Places:
         parts = [part.classify(cells) for part in self.parts]
         return np.asarray(np.maximum.reduce(parts), dtype=np.int8)
+
+
+class Widened(Region):
+    """What is within a distance of a region; a little more belongs to it where that is simpler.
+
+    Parameters
+    ----------
+    part
+        The region.
+    by_deg
+        The distance in degrees, 0 or more.
+    """
+
+    def __init__(self, part: Region, by_deg: float) -> None:
+        if not by_deg >= 0.0:
+            raise BadParameterError(f"A region cannot be widened by {by_deg} degrees.")
+        self.part, self.by_deg = part, by_deg
+        self._by_rad = math.radians(by_deg)
+
+    @override
+    def __repr__(self) -> str:
+        return f"Widened({self.part!r}, {self.by_deg})"
+
+    @override
+    def contains(self, ra_deg: npt.ArrayLike, dec_deg: npt.ArrayLike) -> BoolArray:
+        points = unit_vectors(np.atleast_1d(ra_deg), np.atleast_1d(dec_deg))
+        around = Cells(points, self._by_rad + BORDER_TOLERANCE_RAD)
+        near = self.part.classify(around) != OUTSIDE
+        return np.asarray(near | self.part.contains(ra_deg, dec_deg), dtype=np.bool_)
+
+    @override
+    def bounding_cap(self) -> Cap | None:
+        cap = self.part.bounding_cap()
+        if cap is None or cap.radius_rad + self._by_rad >= _MAX_CAP_RAD:
+            return None
+        return Cap(cap.center, cap.radius_rad + self._by_rad)
+
+    @override
+    def classify(self, cells: Cells) -> Places:
+        near = self.part.classify(Cells(cells.centers, cells.radius_rad + self._by_rad))
+        return _places(inside=self.part.classify(cells) == INSIDE, outside=near == OUTSIDE)
 
 
 def _places(*, inside: BoolArray, outside: BoolArray) -> Places:

@@ -46,8 +46,9 @@ from astrolabe.catalogs.planning.restrictions import (
     Restriction,
 )
 from astrolabe.sky.ranges import NO_RANGES, Ranges, normalize_ranges
+from astrolabe.tables.model import TableMeta
 
-__all__ = ["Conditions"]
+__all__ = ["Conditions", "key_columns"]
 
 _NEGATED = {"=": "<>", "<>": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 _MIRRORED = {"=": "=", "<>": "<>", "<": ">", ">=": "<=", ">": "<", "<=": ">="}
@@ -106,13 +107,13 @@ class Conditions:
         if not inside:
             return Bounds.all_of(self._comparison("<>", operand, item) for item in items)
         leaf = self._resolved(operand)
-        if isinstance(leaf, ColumnRef) and self._is_id(leaf):
+        if isinstance(leaf, ColumnRef) and self._is_key(leaf):
             # Lists of ids are long; they are taken as a whole.
             values = [fold(item) for item in items]
             if all(isinstance(v, int) and _INT64.min <= v < _INT64.max for v in values):
                 start = np.array(values, dtype=np.int64)
                 ids = normalize_ranges(np.stack((start, start + 1), axis=1))
-                return Bounds({leaf.source: Restriction(ids=ids)})
+                return self._key_bounds(leaf, ids)
         return Bounds.any_of(self._comparison("=", operand, item) for item in items)
 
     # --- comparisons -----------------------------------------------------------------------------
@@ -168,11 +169,11 @@ class Conditions:
         if operator == "<>":
             return FREE
         leaf = function.leaf
-        if isinstance(leaf, ColumnRef) and self._is_id(leaf):
+        if isinstance(leaf, ColumnRef) and self._is_key(leaf):
             if not function.is_plain:
                 return FREE
             ids = _id_ranges(operator, constant)
-            return FREE if ids is None else Bounds({leaf.source: Restriction(ids=ids)})
+            return FREE if ids is None else self._key_bounds(leaf, ids)
         if not math.isfinite(constant):
             return FREE
         value = function.solve(float(constant))
@@ -207,17 +208,29 @@ class Conditions:
             source = self.tables.get(expr.source)
             return source is not None and (
                 expr.column.name in (source.table.ra_column, source.table.dec_column)
-                or self._is_id(expr)
+                or self._is_key(expr)
             )
         return isinstance(expr, Call) and expr.name == "DISTANCE"
 
-    def _is_id(self, column: ColumnRef) -> bool:
+    def _is_key(self, column: ColumnRef) -> bool:
         source = self.tables.get(column.source)
         return (
             source is not None
-            and column.column.name == source.table.id_column
             and column.kind in _INTEGERS
+            and column.column.name in key_columns(source.table)
         )
+
+    def _key_bounds(self, column: ColumnRef, values: Ranges) -> Bounds:
+        name = column.column.name
+        if name == self.tables[column.source].table.id_column:
+            return Bounds({column.source: Restriction(ids=values)})
+        return Bounds({column.source: Restriction(keys={name: values})})
+
+
+def key_columns(table: TableMeta) -> frozenset[str]:
+    """Return the columns by whose values rows may be found: the main id, and keys to others."""
+    own = () if table.id_column is None else (table.id_column,)
+    return frozenset((*own, *(k.columns[0][0] for k in table.keys if len(k.columns) == 1)))
 
 
 def _id_ranges(operator: str, constant: float) -> Ranges | None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import pyarrow as pa
 
 from astrolabe.adql.tree import CheckedQuery, TableSource
 from astrolabe.catalogs.engine import ArrowScan, FileScan, QueryPlan, Scan
 from astrolabe.catalogs.model import CatalogView, PartitionIndex, TableVersion
+from astrolabe.catalogs.planning.lookups import KeyLookup, RowGroups, groups_by_file
+from astrolabe.catalogs.planning.passing import passed_on
 from astrolabe.catalogs.planning.pruning import Selection, prune
 from astrolabe.catalogs.planning.restrictions import ANYTHING, NOTHING, Restriction
-from astrolabe.catalogs.planning.sources import restrictions
+from astrolabe.catalogs.planning.sources import known_of
 from astrolabe.core.errors import UnknownTableError
-from astrolabe.sky.ranges import limit_ranges
+from astrolabe.sky.ranges import intersect_ranges, limit_ranges
 from astrolabe.tables.model import Column, Datatype
 
 __all__ = ["plan_query", "scan_table"]
@@ -45,6 +46,7 @@ def plan_query(
     memory_tables: Mapping[str, pa.Table],
     *,
     row_limit: int | None,
+    row_groups: RowGroups | None = None,
 ) -> QueryPlan:
     """Say where each table's rows are, as narrowly as the conditions allow.
 
@@ -58,6 +60,8 @@ def plan_query(
         By `TableSource` key, tables whose rows are in memory: uploads and TAP_SCHEMA.
     row_limit
         Rows that the engine is to give at most; `None` for all.
+    row_groups
+        Reads the indexes of keys; without it ids are found by the partition index only.
 
     Returns
     -------
@@ -69,16 +73,22 @@ def plan_query(
     UnknownTableError
         Raised if a table is neither in memory nor in the view.
     """
-    known = restrictions(checked)
+    versions = {
+        source.key: _version(source, view)
+        for source in checked.tables
+        if source.key not in memory_tables
+    }
+    known: Mapping[str, Restriction] = {}
+    if row_limit != 0:
+        known = passed_on(known_of(checked), versions, memory_tables, KeyLookup(row_groups))
     scans: dict[str, Scan] = {}
     for source in checked.tables:
-        data = memory_tables.get(source.key)
-        if data is not None:
-            scans[source.key] = ArrowScan(data=data)
+        if source.key in memory_tables:
+            scans[source.key] = ArrowScan(data=memory_tables[source.key])
             continue
         restriction = NOTHING if row_limit == 0 else known.get(source.key, ANYTHING)
-        version = _version(source, view)
-        scans[source.key] = scan_table(version, restriction, checked.used_columns[source.key])
+        used = checked.used_columns[source.key]
+        scans[source.key] = scan_table(versions[source.key], restriction, used)
     return QueryPlan(query=checked, scans=scans, row_limit=row_limit)
 
 
@@ -96,8 +106,12 @@ def scan_table(
     used_columns
         Raw names of the columns to be read, for the estimate of bytes.
     """
-    region = restriction.region if version.positions_sorted else None
-    cells = None if region is None else region.ranges()
+    cells = None
+    if version.positions_sorted:
+        region, cells = restriction.region, restriction.cells
+        if region is not None:
+            within = region.ranges()
+            cells = within if cells is None else intersect_ranges(within, cells)
     selection = prune(version.index, cells=cells, ids=restriction.ids)
     root = version.root.rstrip("/")
     paths = version.index.paths
@@ -125,14 +139,7 @@ def _listed_groups(
     """Return the numbers of the row groups within each file, `None` if they are too many."""
     if selection.groups.size > _MAX_LISTED_GROUPS:
         return None
-    starts = index.first_group[selection.files]
-    cuts = np.searchsorted(selection.groups, index.first_group[selection.files + 1])
-    listed = []
-    begin = 0
-    for start, end in zip(starts.tolist(), cuts.tolist(), strict=True):
-        listed.append(tuple((selection.groups[begin:end] - start).tolist()))
-        begin = end
-    return tuple(listed)
+    return groups_by_file(index, selection)
 
 
 def _share_of_bytes(columns: tuple[Column, ...], used: frozenset[str]) -> float:

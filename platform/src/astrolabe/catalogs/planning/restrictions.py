@@ -29,12 +29,18 @@ class Restriction:
         The position is in each of them.
     ids : (n, 2) or None
         Half-open ranges, one of which holds the main id; `None` for any id.
+    keys
+        The same for other integer columns that rows may be found by, by raw name.
+    cells : (n, 2) or None
+        Half-open ranges of ``_healpix_29``, one of which holds the row; `None` for any.
     """
 
     lon: Interval = _ALL
     lat: Interval = _ALL
     regions: tuple[Region, ...] = ()
     ids: Ranges | None = None
+    keys: Mapping[str, Ranges] = field(default_factory=dict)
+    cells: Ranges | None = None
 
     @property
     def region(self) -> Region | None:
@@ -49,14 +55,16 @@ class Restriction:
 
     def met_with(self, other: Restriction) -> Restriction:
         """Return what holds if both hold."""
-        ids = self.ids
-        if other.ids is not None:
-            ids = other.ids if ids is None else intersect_ranges(ids, other.ids)
+        keys = dict(self.keys)
+        for name, values in other.keys.items():
+            keys[name] = intersect_ranges(keys[name], values) if name in keys else values
         return Restriction(
             (max(self.lon[0], other.lon[0]), min(self.lon[1], other.lon[1])),
             (max(self.lat[0], other.lat[0]), min(self.lat[1], other.lat[1])),
             self.regions + other.regions,
-            ids,
+            _both(self.ids, other.ids),
+            keys,
+            _both(self.cells, other.cells),
         )
 
 
@@ -65,6 +73,12 @@ ANYTHING = Restriction()
 
 NOTHING = Restriction(regions=(Nothing(),), ids=NO_RANGES)
 """No row can match."""
+
+
+def _both(first: Ranges | None, second: Ranges | None) -> Ranges | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return intersect_ranges(first, second)
 
 
 def _zone(lon: Interval, lat: Interval) -> Region:
@@ -82,10 +96,12 @@ def _joined(alternatives: Sequence[Restriction]) -> Restriction:
     regions = [alternative.region for alternative in alternatives]
     known = list(dict.fromkeys(region for region in regions if region is not None))
     ids = [alternative.ids for alternative in alternatives if alternative.ids is not None]
+    names = set(alternatives[0].keys).intersection(*(other.keys for other in alternatives[1:]))
     anywhere = None in regions
     return Restriction(
         regions=() if anywhere else (known[0] if len(known) == 1 else Union(known),),
         ids=union_ranges(*ids) if len(ids) == len(alternatives) else None,
+        keys={name: union_ranges(*(other.keys[name] for other in alternatives)) for name in names},
     )
 
 

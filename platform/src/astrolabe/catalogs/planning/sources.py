@@ -11,13 +11,14 @@ Which conditions may be asked of a table before it is joined:
 * What is asked of a subquery's columns is asked of the tables behind them, unless TOP, OFFSET or a
   GROUP BY of other columns stands between: there, fewer rows would mean other rows.
 
-A condition of a subquery that names a table outside of it says nothing of that table.
+A condition of a subquery that names a table outside of it says nothing of that table.  Columns that
+must be equal are collected by the same rules (see :mod:`astrolabe.catalogs.planning.joins`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 
 from astrolabe.adql.deep import call_with_deep_stack
 from astrolabe.adql.tree import (
@@ -34,12 +35,29 @@ from astrolabe.adql.tree import (
 )
 from astrolabe.catalogs.planning.conditions import Conditions
 from astrolabe.catalogs.planning.geometry import Geometry
+from astrolabe.catalogs.planning.joins import Equalities, KeyColumn, equal_pairs, values_behind
 from astrolabe.catalogs.planning.restrictions import NOTHING, Bounds, Restriction
 
-__all__ = ["restrictions"]
+__all__ = ["Known", "known_of"]
 
 
-def restrictions(checked: CheckedQuery) -> dict[str, Restriction]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """What a query says of the rows that matter to it.
+
+    Parameters
+    ----------
+    restrictions
+        By `TableSource` key; tables of which nothing is known are not in it.
+    partners
+        For a column, the columns of other tables that must have its value, near ones first.
+    """
+
+    restrictions: Mapping[str, Restriction]
+    partners: Mapping[KeyColumn, tuple[KeyColumn, ...]]
+
+
+def known_of(checked: CheckedQuery) -> Known:
     """Return what is known of the rows that a query can use.
 
     Parameters
@@ -47,34 +65,32 @@ def restrictions(checked: CheckedQuery) -> dict[str, Restriction]:
     checked
         The query.
 
-    Returns
-    -------
-    dict
-        By `TableSource` key; tables of which nothing is known are not in it.
     """
     return call_with_deep_stack(lambda: _collected(checked))
 
 
-def _collected(checked: CheckedQuery) -> dict[str, Restriction]:
+def _collected(checked: CheckedQuery) -> Known:
     tables = {source.key: source for source in checked.tables}
     derived = {
         node.key: _columns_behind(node.query)
         for node in walk(checked.root)
         if isinstance(node, SubquerySource)
     }
-    collector = _Collector(Conditions(tables, Geometry(tables, derived)))
+    equalities = Equalities(tables, values_behind(checked.root))
+    collector = _Collector(Conditions(tables, Geometry(tables, derived)), equalities)
     for node in walk(checked.root):
         if isinstance(node, Select):
             collector.take_select(node)
-    return collector.found
+    return Known(collector.found, equalities.closure())
 
 
 class _Collector:
     """Gathers the restrictions of all tables."""
 
-    def __init__(self, conditions: Conditions) -> None:
+    def __init__(self, conditions: Conditions, equalities: Equalities) -> None:
         self.found: dict[str, Restriction] = {}
         self._conditions = conditions
+        self._equalities = equalities
 
     def take_select(self, select: Select) -> None:
         """Take what WHERE, TOP and the joins of one SELECT say (not of those inside it)."""
@@ -93,8 +109,15 @@ class _Collector:
                     self._take_condition(node.condition, node.left)
 
     def _take_condition(self, condition: Expr | None, *sides: Relation) -> None:
-        if condition is not None:
-            self._take(self._conditions.bounds(condition), *sides)
+        if condition is None:
+            return
+        self._take(self._conditions.bounds(condition), *sides)
+        inside = frozenset(_keys_inside(*sides))
+        resolved = self._conditions.geometry.resolved
+        for first, second, mutual in equal_pairs(condition):
+            self._equalities.add(resolved(first), second, inside)
+            if mutual:
+                self._equalities.add(resolved(second), first, inside)
 
     def _take(self, bounds: Bounds, *sides: Relation) -> None:
         for key in _keys_inside(*sides):
