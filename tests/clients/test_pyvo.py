@@ -10,7 +10,13 @@ from pyvo.dal import DALQueryError, TAPService
 
 from tests.support.platform import RunningPlatform
 
-pytestmark = [pytest.mark.client, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.client,
+    pytest.mark.timeout(600),
+    # pyvo leaves connections open when a constructor fails.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 CONE = (
     "SELECT objectId, coord_ra, coord_dec, r_psfFlux FROM demo.object "
