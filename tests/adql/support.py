@@ -81,24 +81,23 @@ class Lookup:
 LOOKUP = Lookup(OBJECT, SOURCE, FIELD)
 
 _ROWS = """
-CREATE TABLE "object" AS SELECT * FROM (VALUES
-  (1, 10.0, 20.0, 18.5::FLOAT, 18.0::FLOAT, 3, 1, 'star', TIMESTAMP '2025-01-01 00:00:00', true, 1.5, 10.1),
-  (2, 10.5, 20.5, 19.5::FLOAT, 'nan'::FLOAT, 4, 2, 'galaxy', TIMESTAMP '2025-06-01 12:00:00', false, 2.5, 10.6),
-  (3, 350.0, -5.0, NULL, 20.0::FLOAT, 0, 1, 'Star', NULL, true, 'nan'::DOUBLE, 350.1),
-  (4, 0.5, 89.5, 21.0::FLOAT, 21.5::FLOAT, -7, 3, NULL, TIMESTAMP '2026-02-03 04:05:06.789', NULL, 0.0, 0.6),
-  (5, 180.0, -90.0, 22.25::FLOAT, 22.0::FLOAT, 12, 2, 'it''s', TIMESTAMP '2024-12-31 23:59:59', false, 4.0, 180.1)
-) t("objectId", ra, "dec", g_mag, r_mag, n_obs, band, kind, first_seen, is_good, size, "_RAJ2000");
-ALTER TABLE "object" ALTER "objectId" TYPE BIGINT;
-ALTER TABLE "object" ALTER ra TYPE DOUBLE;
-ALTER TABLE "object" ALTER "dec" TYPE DOUBLE;
-ALTER TABLE "object" ALTER "_RAJ2000" TYPE DOUBLE;
-ALTER TABLE "object" ALTER size TYPE DOUBLE;
+CREATE TABLE "object" (
+  "objectId" BIGINT, ra DOUBLE, "dec" DOUBLE, g_mag FLOAT, r_mag FLOAT, n_obs INTEGER,
+  band INTEGER, kind VARCHAR, first_seen TIMESTAMP, is_good BOOLEAN, size DOUBLE, "_RAJ2000" DOUBLE
+);
+INSERT INTO "object" VALUES
+  (1, 10.0, 20.0, 18.5, 18.0, 3, 1, 'star', '2025-01-01 00:00:00', true, 1.5, 10.1),
+  (2, 10.5, 20.5, 19.5, 'nan', 4, 2, 'galaxy', '2025-06-01 12:00:00', false, 2.5, 10.6),
+  (3, 350.0, -5.0, NULL, 20.0, 0, 1, 'Star', NULL, true, 'nan', 350.1),
+  (4, 0.5, 89.5, 21.0, 21.5, -7, 3, NULL, '2026-02-03 04:05:06.789', NULL, 0.0, 0.6),
+  (5, 180.0, -90.0, 22.25, 22.0, 12, 2, 'it''s', '2024-12-31 23:59:59', false, 4.0, 180.1);
 CREATE TABLE "source" AS SELECT * FROM (VALUES
   (100::BIGINT, 1::BIGINT, 10.0001::DOUBLE, 20.0001::DOUBLE, 100.0::DOUBLE),
   (101, 1, 10.0, 20.0, 110.0), (102, 2, 10.5, 20.5, 50.0), (103, 9, 200.0, 1.0, 7.0)
 ) t("sourceId", "objectId", ra, "dec", flux);
 CREATE TABLE "Field" AS SELECT * FROM (VALUES
-  ('one', [9.0, 19.0, 9.0, 21.0, 11.0, 21.0, 11.0, 19.0]::DOUBLE[], [10.0, 20.0]::DOUBLE[], [10.0, 20.0, 1.0]::DOUBLE[], [1.0]::FLOAT[]),
+  ('one', [9.0, 19.0, 9.0, 21.0, 11.0, 21.0, 11.0, 19.0]::DOUBLE[], [10.0, 20.0]::DOUBLE[],
+    [10.0, 20.0, 1.0]::DOUBLE[], [1.0]::FLOAT[]),
   ('none', NULL, NULL, NULL, NULL)
 ) t(name, s_region, center, disc, spectrum);
 """

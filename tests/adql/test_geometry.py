@@ -135,7 +135,8 @@ def test_tiny_cones_and_points_on_the_border() -> None:
     for radius in (0.1, 1.0, 17.3, 60.0):
         connection.execute('DELETE FROM "object"')
         connection.execute('INSERT INTO "object" VALUES (10.0, ?)', [5.0 + radius])
-        query = f"SELECT count(*) AS n FROM dr1.object WHERE 1=CONTAINS(POINT(ra, dec), CIRCLE(10, 5, {radius}))"
+        condition = f"1 = CONTAINS(POINT(ra, dec), CIRCLE(10, 5, {radius}))"
+        query = f"SELECT count(*) AS n FROM dr1.object WHERE {condition}"
         assert connection.sql(emit(check_query(query, LOOKUP))).fetchall() == [(1,)]
     connection.close()
 
@@ -158,7 +159,8 @@ def _winding_inside(vertices: list[tuple[float, float]]) -> np.ndarray:
     turns = np.rint(total / (2 * math.pi)).astype(int)
     # A point of which the opposite is inside sees the polygon turn too.
     mean = v.sum(axis=0)
-    return (np.abs(turns) % 2 == 1) & (p @ mean > 0)
+    inside: np.ndarray = (np.abs(turns) % 2 == 1) & (p @ mean > 0)
+    return inside
 
 
 def _check(points: Any, forms: dict[str, np.ndarray], unsure: np.ndarray) -> None:
@@ -174,10 +176,11 @@ def _on_border(vertices: list[tuple[float, float]]) -> np.ndarray:
     v = _vectors(*np.array(vertices, dtype=float).T)
     normals = np.cross(v, np.roll(v, -1, axis=0))
     normals /= np.linalg.norm(normals, axis=1)[:, None]
-    return (np.abs(p @ normals.T) < 1e-9).any(axis=1)
+    near: np.ndarray = (np.abs(p @ normals.T) < 1e-9).any(axis=1)
+    return near
 
 
-POLYGONS = {
+POLYGONS: dict[str, list[tuple[float, float]]] = {
     "square": [(5, 15), (15, 15), (15, 25), (5, 25)],
     "square clockwise": [(5, 25), (15, 25), (15, 15), (5, 15)],
     "triangle over 0": [(355, -5), (5, -4), (1, 6)],
@@ -401,7 +404,8 @@ def test_geometry_columns(sky: Sky) -> None:
 def test_no_position_is_neither_inside_nor_outside() -> None:
     connection = duckdb.connect(":memory:", config={"threads": 1})
     connection.execute(
-        """CREATE TABLE "object" AS SELECT * FROM (VALUES (1::DOUBLE, 1::DOUBLE), (NULL, 1), (1, NULL),
+        """CREATE TABLE "object" AS SELECT * FROM (VALUES
+        (1::DOUBLE, 1::DOUBLE), (NULL, 1), (1, NULL),
         ('nan', 1), (1, 'nan'), ('nan', 'nan'), ('inf', 1)) t(ra, "dec")"""
     )
     regions = [

@@ -70,6 +70,8 @@ class _Geometry:
     def _without_frame(self, nodes: list[exp.Expr]) -> list[exp.Expr]:
         """Take off the deprecated first argument, a coordinate system."""
         first = nodes[0]
+        if isinstance(first, exp.DPipe):
+            self._context.type_error("A coordinate system is one string in quotes", first)
         if isinstance(first, exp.Null) and len(nodes) % 2 == (0 if self._name == "CIRCLE" else 1):
             # NULL for the coordinate system, where the number of arguments shows that it is one.
             return nodes[1:]

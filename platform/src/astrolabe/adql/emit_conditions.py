@@ -103,9 +103,9 @@ class ConditionEmitter(GeometryEmitter):
         parts = [sql.compare(one, operator, two)]
         left_nan, right_nan = is_nan_possible(left), is_nan_possible(right)
         if left_nan and (operator in (">", ">=", "<>") or (operator == "=" and right_nan)):
-            parts.append(self.is_number(one))
+            parts.append(self.is_number(one, left.kind))
         if right_nan and operator in ("<", "<=", "<>"):
-            parts.append(self.is_number(two))
+            parts.append(self.is_number(two, right.kind))
         return sql.all_of(parts)
 
     def _between(self, expr: Between, *, negated: bool) -> exp.Expression:
@@ -137,7 +137,7 @@ class ConditionEmitter(GeometryEmitter):
         if not is_nan_possible(operand):
             return exp.Not(this=node) if negated else node
         if negated:
-            return self.is_number(self.value(operand))
+            return self.is_number(self.value(operand), operand.kind)
         not_a_number = sql.function("isnan", self.value(operand))
         return sql.any_of([node, not_a_number])
 

@@ -128,16 +128,18 @@ class ValueEmitter(ABC):
         node = self.value(expr)
         if not is_nan_possible(expr):
             return node
-        return exp.Case(ifs=[exp.If(this=self.is_number(node), true=node)])
+        return exp.Case(ifs=[exp.If(this=self.is_number(node, expr.kind), true=node)])
 
     @staticmethod
-    def is_number(node: exp.Expression) -> exp.Expression:
+    def is_number(node: exp.Expression, kind: Kind = Kind.DOUBLE) -> exp.Expression:
         """Emit the condition that a floating-point value is not NaN.
 
         DuckDB takes NaN for larger than infinity; this form, unlike ``isnan``, is pushed down to
         files as a range.
         """
-        return sql.compare(node, "<=", float("inf"))
+        if kind != Kind.REAL:
+            return sql.compare(node, "<=", float("inf"))
+        return sql.compare(node, "<=", sql.cast(sql.string("Infinity"), "REAL"))
 
     def cast_value(self, expr: Expr, kind: Kind) -> exp.Expression:
         """Emit a value as one of another kind of number."""

@@ -35,7 +35,7 @@ def check_grouping(
         if _has_aggregate(term):
             raise AdqlSyntaxError(
                 "An aggregate function may not stand in GROUP BY",
-                position=context.where(node.args["group"]),
+                position=context.where(node.args["group"].expressions[0]),
             )
     grouped = bool(select.group_by) or any(_has_aggregate(expr) for expr in _outputs(select))
     if not grouped:

@@ -39,6 +39,10 @@ class AdqlParser(ExpressionParser):
             )
         if self._chunk_index > 1 and self._tokens:
             raise AdqlSyntaxError("One query at a time", position=self._where())
+        if not self._curr:
+            raise AdqlSyntaxError(
+                "There is no query; it begins with SELECT", position=self._where()
+            )
         query = self.parse_query()
         if self._curr:
             self._unexpected("the end of the query")

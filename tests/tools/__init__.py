@@ -1,0 +1,1 @@
+"""Programs that developers run; each works on files of its own."""
