@@ -171,7 +171,7 @@ SHAPES = st.one_of(
         st.sampled_from([0.01, 2.0, 40.0]),
     ),
     st.builds(
-        "1=INTERSECTS(POLYGON({0}, -1, {0} + 2, -1, {0} + 1, 2), POINT({{0}}.ra, {{0}}.dec))".format,
+        "1=INTERSECTS(POLYGON({0},-1, {0}+2,-1, {0}+1,2), POINT({{0}}.ra, {{0}}.dec))".format,
         st.sampled_from([0.0, 10.0, 358.0]),
     ),
     st.builds("{{0}}.dec > {}".format, st.sampled_from([-89.0, 0.0, 89.0])),
