@@ -91,7 +91,7 @@ def test_taplint_finds_no_error(demo_platform: RunningPlatform) -> None:
     assert {code for code in warnings if code not in documented} == set()
     # A run that tested nothing would find nothing either.
     assert re.search(r"^I-QGE", run.stdout, re.MULTILINE)
-    assert re.search(r"^S-UPL", run.stdout, re.MULTILINE)
+    assert re.search(r"^I-UPL-QJOB", run.stdout, re.MULTILINE)
 
 
 @pytest.mark.parametrize("encoding", ["tabledata", "binary", "binary2"])

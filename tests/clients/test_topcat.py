@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
 import httpx
 import pytest
 import pyvo
+import yaml
 
 from astrolabe.catalogs.felis import read_felis
 from tests.support.platform import RunningPlatform, running_platform
@@ -34,7 +36,10 @@ def schema_files() -> list[Path]:
 def wide_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
     home = tmp_path_factory.mktemp("wide") / "home"
     # In this process: starting the command thirty times would only take longer.
-    with open_context(home) as context:
+    with open_context(home) as context, pytest.MonkeyPatch.context() as patch:
+        # Felis reads the files that others refer to by the parser written in Python, which would
+        # take most of the time of these tests.
+        patch.setattr(yaml, "safe_load", partial(yaml.load, Loader=yaml.CSafeLoader))
         for path in schema_files():
             context.catalog.create_tables(read_felis(path, path.stem))
     with running_platform(home) as platform:
