@@ -18,7 +18,7 @@ from astrolabe.adql.tree import CheckedQuery
 from astrolabe.catalogs.engine import FileScan
 from astrolabe.catalogs.model import PartitionIndex, TableVersion
 from astrolabe.catalogs.planning import plan_query
-from astrolabe.sky.healpix import healpix_29, parent
+from astrolabe.sky.healpix import cell_range, healpix_29, parent
 from astrolabe.sky.ranges import in_ranges
 from astrolabe.tables.model import Column, Datatype, SchemaMeta, TableMeta
 
@@ -197,3 +197,31 @@ def make_survey(n: int = 3000, seed: int = 5) -> Survey:
             index=make_index(cells[name], ids[order], order=1 if name == "object" else 2),
         )
     return Survey(versions, data, cells)
+
+
+def large_version(files: int = 200_000, groups: int = 4) -> TableVersion:
+    """Index of a table over the whole sky, with pixels of order 7 and finer ones in between."""
+    pixels = np.sort(np.random.default_rng(1).choice(12 * 4**8, files, replace=False))
+    bounds = cell_range(np.full(files, 8), pixels)
+    step = (bounds[:, 1] - bounds[:, 0]) // groups
+    starts = (bounds[:, :1] + np.arange(groups) * step[:, np.newaxis]).ravel()
+    total = files * groups
+    ids = np.random.default_rng(2).permutation(total).astype(np.int64) * 1000
+    index = PartitionIndex(
+        paths=tuple(f"dataset/Norder=8/Dir=0/Npix={pixel}.parquet" for pixel in pixels.tolist()),
+        order=np.full(files, 8, dtype=np.uint8),
+        pixel=pixels.astype(np.int64),
+        rows=np.full(files, groups * 20_000),
+        size_bytes=np.full(files, groups * 2_000_000),
+        healpix_min=bounds[:, 0],
+        healpix_max=bounds[:, 1] - 1,
+        first_group=np.arange(files + 1) * groups,
+        group_rows=np.full(total, 20_000),
+        group_bytes=np.full(total, 2_000_000),
+        group_healpix_min=starts,
+        group_healpix_max=starts + step[0] - 1,
+        group_id_min=ids,
+        group_id_max=ids + 900,
+    )
+    meta = table_meta("large", column("ra"), column("dec"))
+    return TableVersion(meta=meta, version=1, snapshot_id=1, root="/large", index=index)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +11,11 @@ from astrolabe.catalogs.model import PartitionIndex, TableVersion
 from astrolabe.catalogs.planning.plan import scan_table
 from astrolabe.catalogs.planning.pruning import prune
 from astrolabe.catalogs.planning.restrictions import Restriction
-from astrolabe.sky.healpix import CELLS_29, cell_range
+from astrolabe.sky.healpix import CELLS_29
 from astrolabe.sky.ranges import Ranges, in_ranges, normalize_ranges
 from astrolabe.sky.regions import Circle, Polygon
 
-from .survey import column, make_index, table_meta
+from .survey import large_version, make_index
 
 CELLS = st.integers(0, CELLS_29 - 1)
 PAIRS = st.lists(st.tuples(CELLS, st.integers(1, CELLS_29 // 20)), max_size=4)
@@ -112,62 +111,16 @@ def test_ids_without_statistics_leave_all() -> None:
     assert prune(index, cells=None, ids=np.array([[3, 4]])).rows == 10
 
 
-def large_version(files: int = 200_000, groups: int = 4) -> TableVersion:
-    """Index of a table over the whole sky, with pixels of order 7 and finer ones in between."""
-    pixels = np.sort(np.random.default_rng(1).choice(12 * 4**8, files, replace=False))
-    bounds = cell_range(np.full(files, 8), pixels)
-    step = (bounds[:, 1] - bounds[:, 0]) // groups
-    starts = (bounds[:, :1] + np.arange(groups) * step[:, np.newaxis]).ravel()
-    total = files * groups
-    ids = np.random.default_rng(2).permutation(total).astype(np.int64) * 1000
-    index = PartitionIndex(
-        paths=tuple(f"dataset/Norder=8/Dir=0/Npix={pixel}.parquet" for pixel in pixels.tolist()),
-        order=np.full(files, 8, dtype=np.uint8),
-        pixel=pixels.astype(np.int64),
-        rows=np.full(files, groups * 20_000),
-        size_bytes=np.full(files, groups * 2_000_000),
-        healpix_min=bounds[:, 0],
-        healpix_max=bounds[:, 1] - 1,
-        first_group=np.arange(files + 1) * groups,
-        group_rows=np.full(total, 20_000),
-        group_bytes=np.full(total, 2_000_000),
-        group_healpix_min=starts,
-        group_healpix_max=starts + step[0] - 1,
-        group_id_min=ids,
-        group_id_max=ids + 900,
-    )
-    meta = table_meta("large", column("ra"), column("dec"))
-    return TableVersion(meta=meta, version=1, snapshot_id=1, root="/large", index=index)
-
-
 @pytest.fixture(scope="module")
 def large() -> TableVersion:
     return large_version()
 
 
-@pytest.mark.parametrize(
-    "restriction",
-    [
-        Restriction(regions=(Circle(10, 20, 0.1),)),
-        Restriction(regions=(Circle(10, 89.9, 1 / 3600),)),
-        Restriction(regions=(Polygon([10, 11, 11, 10], [5, 5, 6, 6]),)),
-        Restriction(lon=(10, 10.5), lat=(-3, -2.5)),
-        Restriction(regions=(Circle(10, 20, 0.1),), ids=np.array([[5000, 5001]])),
-    ],
-    ids=["cone", "small cone", "polygon", "box", "cone and id"],
-)
-def test_planning_over_200_000_partitions_takes_less_than_5_ms(
-    large: TableVersion, restriction: Restriction
-) -> None:
-    times = []
-    for _ in range(15):
-        start = time.thread_time()
-        scan = scan_table(large, restriction, frozenset(["ra", "dec"]))
-        times.append(time.thread_time() - start)
-    assert scan.groups is not None
-    assert len(scan.paths) < 50
-    # The best of several, in the thread's own time: other processes are not what is measured.
-    assert min(times) < 0.005
+def test_a_small_region_of_many_partitions_is_a_few_files(large: TableVersion) -> None:
+    for region in (Circle(10, 20, 0.1), Polygon([10, 11, 11, 10], [5, 5, 6, 6])):
+        scan = scan_table(large, Restriction(regions=(region,)), frozenset(["ra", "dec"]))
+        assert scan.groups is not None
+        assert len(scan.paths) < 50
 
 
 def test_long_selections_are_not_listed(large: TableVersion) -> None:

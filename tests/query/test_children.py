@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -290,3 +291,99 @@ def test_an_id_passes_to_the_children(survey: ProcessContext) -> None:
     read = groups_read(survey, query)
     assert read["t0"] == 1
     assert 1 <= read["t1"] <= 4
+
+
+# --- tables that change, and tiny ones -----------------------------------------------------------
+
+
+def import_positions(
+    context: ProcessContext,
+    table: str,
+    rows: Sequence[tuple[int | None, float, float]],
+    **options: Any,
+) -> None:
+    """Import rows of (id or key, RA, Dec) as ``d.parent`` or as a child of it."""
+    columns: dict[str, Any] = {
+        "k": (Datatype.LONG, [row[0] for row in rows]),
+        "ra": (Datatype.DOUBLE, [row[1] for row in rows]),
+        "dec": (Datatype.DOUBLE, [row[2] for row in rows]),
+    }
+    if table == "parent":
+        options["id_column"] = "k"
+    else:
+        columns["n"] = (Datatype.INT, np.arange(len(rows)))
+        options |= {"id_column": "n"}
+        if options.get("mode") != "append":
+            options |= {"director": "d.parent", "director_key": "k"}
+    import_columns(context, "d", table, columns, rows_per_file=8, rows_per_group=2, **options)
+
+
+JOINED = (
+    "SELECT p.k AS a, c.n AS b FROM d.parent AS p JOIN d.child AS c ON c.k = p.k "
+    "WHERE 1 = CONTAINS(POINT({0}.ra, {0}.dec), CIRCLE(10, 0, 0.5))"
+)
+
+
+def test_a_link_ends_with_the_version_of_the_director(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = [(k, float(k % 18 * 20), float(k // 18 * 10 - 50)) for k in range(180)]
+    with open_context(tmp_path / "home") as context:
+        import_positions(context, "parent", grid)
+        import_positions(context, "child", grid)
+        context.catalog.view(fresh=True)
+        query = JOINED.format("p").replace("10, 0, 0.5", "20, 0, 0.5")
+        assert groups_read(context, query) == {"t0": 1, "t1": 1}
+        # Elsewhere now, and with other ids: what was measured does not hold any more.
+        moved = [(k, (ra + 20) % 360, dec) for k, ra, dec in grid]
+        import_positions(context, "parent", moved, mode="replace")
+        context.catalog.view(fresh=True)
+        assert groups_read(context, query)["t1"] > 80
+        answer = rows(ask(context, query))
+        assert answer == rows(ask_unpruned(context, query, monkeypatch))
+        assert len(answer) == 1
+        # Appended children are measured with those that were there.
+        import_positions(context, "child", [(5, 200.0, 80.0), (None, 1.0, 1.0)], mode="append")
+        context.catalog.view(fresh=True)
+        version = context.catalog.view().table("d", "child")
+        assert version is not None
+        assert [link.version for link in version.links] == [2]
+        answer = rows(ask(context, query))
+        assert answer == rows(ask_unpruned(context, query, monkeypatch))
+
+
+PLACES = st.tuples(
+    st.sampled_from([0.0, 9.6, 10.0, 10.5, 190.0, 359.99]),
+    st.sampled_from([-90.0, -0.4, 0.0, 90.0]),
+)
+OFFSETS = st.sampled_from([0.0, 0.0, 0.0, 1e-5, 5e-4, 0.01, 0.3, 40.0])
+
+
+@given(
+    parents=st.lists(PLACES, min_size=1, max_size=30),
+    children=st.lists(
+        st.tuples(st.one_of(st.none(), st.integers(0, 33)), OFFSETS), min_size=1, max_size=60
+    ),
+)
+@settings(
+    max_examples=6,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+def test_tiny_tables_of_any_kind(
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    parents: list[tuple[float, float]],
+    children: list[tuple[int | None, float]],
+) -> None:
+    with open_context(tmp_path_factory.mktemp("tiny") / "home") as context:
+        import_positions(context, "parent", [(k, *place) for k, place in enumerate(parents)])
+        beside = []
+        for key, offset in children:
+            ra, dec = parents[(key or 0) % len(parents)]
+            beside.append((key, (ra + offset) % 360, dec))
+        import_positions(context, "child", beside)
+        context.catalog.view(fresh=True)
+        ids = "SELECT c.n AS a, c.k AS b FROM d.child AS c WHERE c.k IN (0, 1, 33)"
+        for query in (JOINED.format("p"), JOINED.format("c"), ids):
+            assert rows(ask(context, query)) == rows(ask_unpruned(context, query, monkeypatch))

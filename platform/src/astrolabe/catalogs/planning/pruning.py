@@ -54,18 +54,18 @@ def prune(index: PartitionIndex, *, cells: Ranges | None, ids: Ranges | None) ->
         Half-open ranges of the main id likewise (one that ends at the largest integer holds that
         too); `None` for any.
     """
-    if ids is None and cells is None:
-        return _selected(index, np.arange(len(index.group_rows)), np.arange(len(index.paths)))
+    low, high = index.group_id_min, index.group_id_max
     if cells is None:
-        groups = np.arange(len(index.group_rows))
+        if ids is None or low is None or high is None:
+            return _selected(index, np.arange(len(index.group_rows)), np.arange(len(index.paths)))
+        groups = np.flatnonzero(_may_hold(low, high, ids))
     else:
         files = _overlapping_files(index, cells)
         groups = _expand(index.first_group[files], index.first_group[files + 1])
         first, last = index.group_healpix_min[groups], index.group_healpix_max[groups]
         groups = groups[overlaps_ranges(first, last, cells)]
-    if ids is not None and index.group_id_min is not None and index.group_id_max is not None:
-        low, high = index.group_id_min[groups], index.group_id_max[groups]
-        groups = groups[_may_hold(low, high, ids)]
+        if ids is not None and low is not None and high is not None:
+            groups = groups[_may_hold(low[groups], high[groups], ids)]
     file_of_group = np.searchsorted(index.first_group, groups, side="right") - 1
     return _selected(index, groups, _distinct(file_of_group))
 
