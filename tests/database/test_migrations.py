@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -74,10 +73,8 @@ def test_revisions_are_one_line_in_the_order_of_their_names(database: Database) 
     assert script.get_heads() == [known_revisions()[-1]]
 
 
-def test_upgrade_twice_changes_nothing_and_is_quick(database: Database) -> None:
-    start = time.perf_counter()
+def test_upgrade_twice_changes_nothing(database: Database) -> None:
     assert upgrade(database) is False
-    assert time.perf_counter() - start < 0.5
 
 
 def test_a_newer_database_is_refused_and_both_revisions_are_named(database: Database) -> None:
