@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import httpx
@@ -175,7 +176,7 @@ async def test_headers_of_every_answer(client: httpx.AsyncClient) -> None:
         assert headers["access-control-allow-origin"] == "*"
         assert "access-control-allow-credentials" not in headers
         assert headers["access-control-expose-headers"] == (
-            "Location, WWW-Authenticate, X-VO-Authenticated"
+            "Accept-Ranges, Content-Range, ETag, Location, WWW-Authenticate, X-VO-Authenticated"
         )
     page = (await client.get("/page")).headers
     assert "default-src 'none'" in page["content-security-policy"]
@@ -221,28 +222,47 @@ async def test_head_is_get_without_the_body(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.asyncio
-async def test_an_announced_body_over_the_limit_is_refused_unread() -> None:
+async def test_an_announced_body_over_the_limit_is_refused_before_it_comes() -> None:
     client = RawClient(
         make_app(),
         method="POST",
         path="/vo/body",
         headers=[("Content-Length", "10000000000")],
-        body=[b"x" * 100] * 5,
+        body=[b"x" * 1_000_000] * 50,
     ).start()
-    body = await client.finish()
+    assert b"too-large" in await client.finish()
     assert client.status == 413
-    assert b"too-large" in body
-    assert client.read_chunks == 0
     assert dict(client.received[0]["headers"])[b"connection"] == b"close"
+    # A little more is taken, so that a client that is still sending comes to read the answer.
+    assert client.read_chunks == 8
+
+
+@pytest.mark.asyncio
+async def test_a_body_that_never_comes_holds_a_refusal_up_for_a_moment_only() -> None:
+    headers = [("Content-Length", "10000000000")]
+    client = RawClient(make_app(), method="POST", path="/vo/body", headers=headers)
+    client._requests.clear()  # a body that does not come
+    client.start()
+    assert (await client.first_message())["status"] == 413
+    async with asyncio.timeout(4):
+        await client.finish()
+    assert client.is_complete
 
 
 @pytest.mark.asyncio
 async def test_a_chunked_body_is_refused_at_the_limit() -> None:
-    client = RawClient(make_app(), method="POST", path="/vo/body", body=[b"x" * 100] * 1000).start()
+    client = RawClient(
+        make_app(),
+        method="POST",
+        path="/vo/body",
+        headers=[("Transfer-Encoding", "chunked")],
+        body=[b"x" * 100] * 11 + [b"x" * 1_000_000] * 50,
+    ).start()
     body = await client.finish()
     assert client.status == 413
     assert b"too-large" in body
-    assert client.read_chunks == 11
+    assert dict(client.received[0]["headers"])[b"connection"] == b"close"
+    assert client.read_chunks == 11 + 8
 
 
 @pytest.mark.asyncio

@@ -6,9 +6,11 @@ disconnect.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from http import HTTPStatus
 
 import structlog
@@ -43,6 +45,8 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 _HEADER_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~,\- ]{1,1000}\Z")
 _CLIENT_GONE = 499
 _EXPOSED = "Accept-Ranges, Content-Range, ETag, Location, WWW-Authenticate, X-VO-Authenticated"
+_DISCARD_BYTES = 8_000_000
+_DISCARD_SECONDS = 2.0
 _METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 _HTML_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; script-src 'self'; "
@@ -284,6 +288,10 @@ class FaultMiddleware:
 class BodyLimitMiddleware:
     """Refuses bodies over the limit: at once if announced, else while they come in.
 
+    A body that was refused, here or further in, is not read to its end: the connection is closed.
+    That is put off a little, since many clients look at the answer only when all is sent, and
+    closing takes an answer that was not read away from them.
+
     Parameters
     ----------
     app
@@ -301,28 +309,52 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        announced = Headers(scope=scope).get("content-length", "")
-        if announced.isdigit() and int(announced) > self._max_bytes:
-            response = error_response(HTTPConnection(scope), self._error())
-            # The body is never read, so the connection cannot be used again.
-            response.headers["Connection"] = "close"
-            await response(scope, receive, send)
-            return
+        given = Headers(scope=scope)
+        announced = given.get("content-length", "")
         seen = 0
+        unread = announced.strip("0") != "" or "transfer-encoding" in given
 
         async def counted() -> Message:
-            nonlocal seen
+            nonlocal seen, unread
             message = await receive()
             if message["type"] == "http.request":
                 seen += len(message.get("body", b""))
+                unread = unread and message.get("more_body", False)
                 if seen > self._max_bytes:
                     raise self._error()
+            else:
+                unread = False
             return message
 
-        await self._app(scope, counted, send)
+        async def closing(message: Message) -> None:
+            if unread and message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["Connection"] = "close"
+            if unread and message["type"] == "http.response.body" and not message.get("more_body"):
+                await send({**message, "more_body": True})
+                await _discard(receive)
+                message = {"type": "http.response.body", "body": b"", "more_body": False}
+            await send(message)
+
+        if announced.isdigit() and int(announced) > self._max_bytes:
+            response = error_response(HTTPConnection(scope), self._error())
+            await response(scope, receive, closing)
+            return
+        await self._app(scope, counted, closing)
 
     def _error(self) -> TooLargeError:
         megabytes = self._max_bytes / 1e6
         return TooLargeError(
             f"The request's body is over the limit of {megabytes:g} MB (setting limits.request_mb)."
         )
+
+
+async def _discard(receive: Receive) -> None:
+    """Read on for a moment what nobody wants, so that the sender comes to read the answer."""
+    left = _DISCARD_BYTES
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DISCARD_SECONDS):
+            while left > 0:
+                message = await receive()
+                if message["type"] != "http.request" or not message.get("more_body", False):
+                    return
+                left -= len(message.get("body", b""))
