@@ -12,6 +12,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from astrolabe.core.errors import BadParameterError, TooLargeError
+from astrolabe.core.storage import full_disk_is_storage_full
 
 __all__ = ["MultipartForm", "MultipartLimits", "read_multipart"]
 
@@ -182,7 +183,9 @@ class _Collector:
     def flush(self) -> None:
         """Write what has come of the present file."""
         if self._file is not None and self.pending:
-            self._file.write(self.pending)
+            with full_disk_is_storage_full("the upload"):
+                self._file.write(self.pending)
+                self._file.flush()
         self.pending.clear()
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +15,15 @@ __all__ = ["full_disk_is_storage_full", "is_full_disk"]
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
-def is_full_disk(error: OSError) -> bool:
-    """Tell whether an error means that there is no room left (Arrow puts errno into the text)."""
-    return error.errno in _FULL or any(f"[errno {code}]" in str(error) for code in _FULL)
+def is_full_disk(error: Exception) -> bool:
+    """Tell whether an error means that there is no room left.
+
+    Arrow and DuckDB put the number or the system's words for it into their own messages.
+    """
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return True
+    text = str(error)
+    return any(f"[errno {code}]" in text or os.strerror(code) in text for code in _FULL)
 
 
 @contextmanager

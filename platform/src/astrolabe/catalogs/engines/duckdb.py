@@ -265,7 +265,7 @@ class _Translated:
             raise AdqlTypeError(f"A value does not fit: {_first_line(text)}") from error
         if isinstance(error, duckdb.InvalidInputException) and "overflow" in text.lower():
             raise AdqlTypeError(f"A value does not fit: {_first_line(text)}") from error
-        if isinstance(error, OSError) and is_full_disk(error):
+        if isinstance(error, duckdb.IOException | OSError) and is_full_disk(error):
             raise StorageFullError("There is no room left for the query's files.") from error
         if isinstance(error, duckdb.Error | OSError | pa.ArrowException):
             _log.error("engine_failed", error=text)
