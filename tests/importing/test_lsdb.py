@@ -101,3 +101,15 @@ def test_hats_itself_finds_nothing_wrong(store: CatalogStore, home: Path) -> Non
         assert counts.sum() == 2_000
         cells = healpix_29(source.table["ra"].to_numpy(), source.table["dec"].to_numpy())
         assert np.array_equal(counts, np.bincount(cells >> 42, minlength=len(counts)))
+
+
+def test_lsdb_finds_ids_by_our_index(store: CatalogStore, home: Path) -> None:
+    run_import(objects(4_000), options(margin_arcsec=10.0, rows_per_file=500), store)
+    index = current(store).key_indexes["objectId"]
+    catalog = _open(home)
+    assert len(catalog.get_healpix_pixels()) > 4
+    for wanted in (0, 17, 3_999):
+        found = catalog.id_search(values={"objectId": wanted})
+        assert len(found.get_healpix_pixels()) == 1
+        assert found.compute()["objectId"].tolist() == [wanted]
+    assert Path(index.root).parent == Path(current(store).root).parent

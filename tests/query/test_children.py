@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from astrolabe.catalogs.importing import key_index
 from astrolabe.factory import ProcessContext
 from astrolabe.tables.model import Datatype
 from tests.support.plans import ask_unpruned, groups_read
@@ -322,6 +323,27 @@ JOINED = (
     "SELECT p.k AS a, c.n AS b FROM d.parent AS p JOIN d.child AS c ON c.k = p.k "
     "WHERE 1 = CONTAINS(POINT({0}.ra, {0}.dec), CIRCLE(10, 0, 0.5))"
 )
+
+
+def test_indexes_made_of_many_runs_slices_and_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {"_SAMPLE_ROWS": 32, "_SLICE_ROWS": 128, "_ROWS_PER_GROUP": 60, "_ROWS_PER_FILE": 240}
+    for name, value in sizes.items():
+        monkeypatch.setattr(key_index, name, value)
+    with open_context(tmp_path / "home") as context:
+        # Runs of 256 kB: the rows of a table make two or more.
+        options = {**SMALL, "memory_mb": 1}
+        make_tables(context, objects=1_500, sources=40_000, strays=60, seed=4, **options)
+        version = context.catalog.view(fresh=True).table("d", "source")
+        assert version is not None
+        assert len(version.key_indexes["objectId"].load().paths) > 5
+        for form in FORMS:
+            cones = {
+                name: CONE.format(name[0]).replace("0.2))", "3))") for name in ("o", "s", "o2")
+            }
+            query = form.format(**cones, id=FIRST_ID + 70, id2=FIRST_ID + 700, n=123)
+            assert rows(ask(context, query)) == rows(ask_unpruned(context, query, monkeypatch))
 
 
 def test_a_link_ends_with_the_version_of_the_director(
