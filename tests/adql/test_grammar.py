@@ -179,6 +179,10 @@ def _statements() -> list[str]:
     return [line if "-- the first" not in line else line + "\nFROM t" for line in lines]
 
 
+def test_a_byte_order_mark_is_blank() -> None:
+    check_syntax("\ufeffSELECT a FROM t")
+
+
 @pytest.mark.parametrize("text", _statements())
 def test_adql_is_accepted(text: str) -> None:
     check_syntax(text)

@@ -36,7 +36,7 @@ from .support import LOOKUP, OBJECT, Lookup, Sky, column
         "SELECT objectId FROM dr1.object JOIN dr1.source USING (objectId)",
         "SELECT flux FROM dr1.object NATURAL JOIN dr1.source",
         "SELECT ra FROM dr1.object WHERE EXISTS (SELECT * FROM dr1.source WHERE flux > g_mag)",
-        "SELECT ra FROM dr1.object AS o WHERE band IN (SELECT 1 FROM dr1.source WHERE flux > o.band)",
+        "SELECT ra FROM dr1.object AS o WHERE band IN (SELECT 1 FROM dr1.source WHERE flux > band)",
         "SELECT ra AS x FROM dr1.object ORDER BY x",
         "SELECT ra AS x, COUNT(*) FROM dr1.object GROUP BY x",
     ],

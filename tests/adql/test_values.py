@@ -8,6 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from astrolabe.adql import check_query
 from astrolabe.adql.tree import Kind
@@ -15,6 +17,8 @@ from astrolabe.core.errors import AdqlTypeError
 from astrolabe.tables.model import arrow_type
 
 from .support import LOOKUP, Sky, emit
+
+_SKY = Sky()
 
 VALUES: list[tuple[str, Any, Kind]] = [
     ("7 / 2", 3, Kind.INTEGER),
@@ -218,6 +222,8 @@ CONDITIONS: list[tuple[str, set[int]]] = [
     ("n_obs = 3 OR n_obs = 4 AND band = 1", {1}),
     ("(n_obs = 3 OR n_obs = 4) AND band = 2", {2}),
     ("NULL = 1 OR n_obs = 0", {3}),
+    ("g_mag NOT IN (SELECT r_mag FROM dr1.object WHERE objectId = 1)", {1, 2, 4, 5}),
+    ("g_mag NOT IN (SELECT r_mag FROM dr1.object WHERE objectId = 2)", set()),
 ]
 
 
@@ -347,3 +353,24 @@ def test_seeded_random_numbers_are_fixed(sky: Sky) -> None:
     assert 0 <= sky.value("RAND()") < 1
     values = [row[0] for row in sky.rows("SELECT RAND(objectId) AS r FROM dr1.object")]
     assert len(set(values)) == 5
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
+def test_any_string_comes_through(text: str) -> None:
+    quoted = text.replace("'", "''")
+    assert _SKY.value(f"'{quoted}'") == text
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_any_number_comes_through(number: float) -> None:
+    assert _SKY.value(repr(number)) == number
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1))
+def test_any_alias_comes_through(alias: str) -> None:
+    quoted = alias.replace('"', '""')
+    text = f'SELECT q."{quoted}" FROM (SELECT ra AS "{quoted}" FROM dr1.object) AS q'
+    assert _SKY.relation(text).columns == [alias]

@@ -55,7 +55,8 @@ def describe_output(expr: Expr, name: str) -> Column:
     if isinstance(expr, ColumnRef):
         if kind_of(expr.column) != expr.kind:
             return column_of_kind(name, expr.kind)
-        return expr.column.renamed(name)
+        # An outer join may make nulls of a column that has none.
+        return replace(expr.column, name=name, nullable=True)
     bare = replace(column_of_kind(name, expr.kind), unit=_unit(expr))
     if isinstance(expr, Aggregate):
         return _describe_aggregate(expr, bare)

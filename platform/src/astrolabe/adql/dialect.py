@@ -85,6 +85,8 @@ class AdqlTokenizer(tokens.Tokenizer):
         AdqlUnsupportedError
             Raised if it is an operator of other SQL dialects; names the ADQL way.
         """
+        if sql.startswith("\ufeff"):  # what some editors put before a file's text
+            sql = " " + sql[1:]
         try:
             raw = super().tokenize(sql)
         except TokenError as error:

@@ -42,8 +42,14 @@ class ConditionEmitter(GeometryEmitter):
     """Emits search conditions."""
 
     @abstractmethod
-    def select(self, select: Select, *, existence: bool = False) -> exp.Expression:
-        """Emit a subquery."""
+    def select(
+        self, select: Select, *, existence: bool = False, comparable: bool = False
+    ) -> exp.Expression:
+        """Emit a subquery.
+
+        `existence` says that only whether it has rows matters, `comparable` that its values are
+        compared, so that NaN must be NULL.
+        """
 
     def condition(  # noqa: PLR0911 - one return a case
         self, expr: Expr, *, negated: bool = False
@@ -118,7 +124,9 @@ class ConditionEmitter(GeometryEmitter):
         operand = self.comparable(expr.operand)
         node: exp.Expression
         if isinstance(expr, InSubquery):
-            node = exp.In(this=operand, query=exp.Subquery(this=self.select(expr.query)))
+            node = exp.In(
+                this=operand, query=exp.Subquery(this=self.select(expr.query, comparable=True))
+            )
         else:
             items = [self.comparable(item) for item in expr.items]
             node = exp.In(this=operand, expressions=items)

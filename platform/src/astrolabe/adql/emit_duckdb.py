@@ -62,13 +62,15 @@ class _Emitter(ConditionEmitter):
         self._relations = relations
 
     @override
-    def select(self, select: Select, *, existence: bool = False) -> exp.Expression:
-        """Emit one SELECT."""
+    def select(
+        self, select: Select, *, existence: bool = False, comparable: bool = False
+    ) -> exp.Expression:
+        value = self.comparable if select.distinct or comparable else self.value
         args: dict[str, object] = {}
         with self.grouped_by(select.group_by):
             args["expressions"] = [
                 exp.Alias(
-                    this=self.comparable(item.expr) if select.distinct else self.value(item.expr),
+                    this=value(item.expr),
                     alias=sql.identifier(item.column.name),
                 )
                 for item in select.items

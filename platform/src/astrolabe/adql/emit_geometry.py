@@ -140,28 +140,10 @@ class GeometryEmitter(PolygonEmitter):
     def _box_terms(self, box: Box) -> tuple[tuple[Term, Term], Term, Term]:
         return self.coordinates(box.center), self.term(box.width), self.term(box.height)
 
-    def _haversines(self, one: tuple[Term, Term], two: tuple[Term, Term]) -> tuple[Term, Term]:
-        """Return sin²(d/2) and cos²(d/2) of the distance d of two points.
-
-        Both are sums of squares, so that small distances are exact to the last digits in the
-        first and distances near 180 degrees in the second.
-        """
-        (lon1, lat1), (lon2, lat2) = one, two
-        half_lon = sql.radians(sql.divide(sql.subtract(lon1, lon2), 2.0))
-        minus = sql.radians(sql.divide(sql.subtract(lat1, lat2), 2.0))
-        plus = sql.radians(sql.divide(sql.add(lat1, lat2), 2.0))
-        cosines = sql.multiply(sql.cosine(sql.radians(lat1)), sql.cosine(sql.radians(lat2)))
-        near = sql.add(
-            sql.square(sql.sine(minus)), sql.multiply(cosines, sql.square(sql.sine(half_lon)))
-        )
-        far = sql.add(
-            sql.square(sql.sine(plus)), sql.multiply(cosines, sql.square(sql.cosine(half_lon)))
-        )
-        return near, far
-
     def distance(self, one: Expr, two: Expr) -> exp.Expression:
         """Emit the distance of two points in degrees."""
-        near, far = self._haversines(self.coordinates(one), self.coordinates(two))
+        pair = self.coordinates(one), self.coordinates(two)
+        near, far = _haversine(*pair), _haversine(*pair, opposite=True)
         angle = sql.arctan2(sql.square_root(near), sql.square_root(far))
         if not isinstance(angle, exp.Expression):
             return sql.number(math.degrees(2 * angle))
@@ -191,16 +173,17 @@ class GeometryEmitter(PolygonEmitter):
         The border belongs to the circle, whether it is asked for with < or <=.
         """
         inward = operator in _INWARD
-        near, far = self._haversines(one, two)
         half = math.radians(radius_deg) / 2 + TOLERANCE_RAD / 2
-        if radius_deg < 0 or (radius_deg == 0 and operator in ("<", ">=")):
-            # Never, or always where there are positions.
-            shown = sql.compare(near, ">=" if not inward else "<", 0.0)
-            return shown if inward else sql.all_of([shown, self.is_number(sql.to_sql(near))])
         if radius_deg > 90:
+            far = _haversine(one, two, opposite=True)
             limit = math.cos(half) ** 2 if half < math.pi / 2 else -1.0
             node = sql.compare(far, _MIRRORED[operator], limit)
             return sql.all_of([node, self.is_number(sql.to_sql(far))]) if inward else node
+        near = _haversine(one, two)
+        if radius_deg < 0 or (radius_deg == 0 and operator in ("<", ">=")):
+            # Never, or always where there are positions.
+            shown = sql.compare(near, "<" if inward else ">=", 0.0)
+            return shown if inward else sql.all_of([shown, self.is_number(sql.to_sql(near))])
         node = sql.compare(near, operator, math.sin(half) ** 2)
         if not inward:
             return sql.all_of([node, self.is_number(sql.to_sql(near))])
@@ -361,7 +344,34 @@ def _raw(text: str) -> exp.Expression:
     return exp.Var(this=text)
 
 
+def _haversine(one: tuple[Term, Term], two: tuple[Term, Term], *, opposite: bool = False) -> Term:
+    """Return sin²(d/2) of the distance d of two points, or cos²(d/2) if `opposite`.
+
+    Both are sums of squares, so that small distances are exact to the last digits in the first and
+    distances near 180 degrees in the second.  It is text at once, not nodes: nearly every query
+    has it, and printing nodes takes longer than all else.
+    """
+    numbers = [*one, *two]
+    known = [term for term in numbers if not isinstance(term, exp.Expression)]
+    if len(known) == 4:
+        lon1, lat1, lon2, lat2 = (math.radians(value) for value in known)
+        sign, second = (1, math.cos) if opposite else (-1, math.sin)
+        height, across = math.sin((lat1 + sign * lat2) / 2), second((lon1 - lon2) / 2)
+        return height**2 + math.cos(lat1) * math.cos(lat2) * across**2
+    lon1_text, lat1_text, lon2_text, lat2_text = (_text(sql.to_sql(term)) for term in numbers)
+    height_text = f"sin(radians(({lat1_text} {'+' if opposite else '-'} {lat2_text}) / 2e0))"
+    across_text = f"{'cos' if opposite else 'sin'}(radians(({lon1_text} - {lon2_text}) / 2e0))"
+    cosines = " * ".join(
+        _text(sql.to_sql(sql.cosine(sql.radians(lat)))) for lat in (one[1], two[1])
+    )
+    return _raw(f"({height_text} * {height_text} + {cosines} * {across_text} * {across_text})")
+
+
 def _text(node: exp.Expression) -> str:
+    if isinstance(node, exp.Column):
+        return ".".join('"' + part.name.replace('"', '""') + '"' for part in node.parts)
+    if isinstance(node, exp.Literal) and not node.is_string:
+        return str(node.this)
     return _DIALECT.generate(node, copy=False)
 
 

@@ -107,7 +107,7 @@ def to_sql(term: Term) -> exp.Expression:
 
 def parenthesis(node: exp.Expression) -> exp.Expression:
     """Return `node` in parentheses if it consists of parts."""
-    if isinstance(node, exp.Column | exp.Literal | exp.Anonymous | exp.Paren | exp.Cast):
+    if isinstance(node, exp.Column | exp.Literal | exp.Anonymous | exp.Paren | exp.Cast | exp.Var):
         return node
     return exp.Paren(this=node)
 
