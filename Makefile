@@ -30,7 +30,7 @@ REAL := client or server
 PYTEST := $(BIN)/python -m pytest -q
 
 .PHONY: help setup setup-run run check check-lint check-types check-docs check-unit check-unit-313 \
-	test test-real debian-packages docs clean
+	test test-real bench debian-packages docs clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -75,6 +75,14 @@ test: check debian-packages test-real ## check, then every real client and serve
 
 test-real: setup
 	$(PYTEST) -m "$(REAL)" -p tests.support.no_skips --durations=10
+
+BENCH_ROWS ?= 5000000
+BENCH_WORK ?= build/bench
+
+bench: setup ## measure speed and memory (BENCH_ROWS rows in BENCH_WORK); prints figures, asserts nothing
+	$(BIN)/python -m tests.benchmarks.import_speed --rows $(BENCH_ROWS) --work $(BENCH_WORK)
+	$(BIN)/python -m tests.benchmarks.tap_speed --home $(BENCH_WORK)/home
+	$(BIN)/python -m tests.benchmarks.metadata_speed --work $(BENCH_WORK)
 
 debian-packages:
 	@tools/debian-packages stilts
