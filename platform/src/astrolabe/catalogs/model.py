@@ -13,7 +13,7 @@ from astrolabe.tables.model import SchemaMeta, TableMeta
 
 __all__ = [
     "INDEX_FIRST_CELL",
-    "INDEX_LAST_CELL",
+    "INDEX_SPAN",
     "STRAY_KEY",
     "CatalogView",
     "DirectorLink",
@@ -23,8 +23,8 @@ __all__ = [
 ]
 
 INDEX_FIRST_CELL = "_healpix_29"
-INDEX_LAST_CELL = "_healpix_29_last"
-"""Columns of a key index: the first and the last cell, both included, of an entry's rows."""
+INDEX_SPAN = "_healpix_29_span"
+"""Columns of a key index: the first cell of an entry's rows, and how far the last one lies on."""
 
 STRAY_KEY = "cell"
 """Key of the indexes of strays: the cell of a stray or of its director's row."""
@@ -76,7 +76,7 @@ class PartitionIndex:
 class KeyIndex:
     """Where the rows of each value of an integer column lie: entries sorted by that column.
 
-    Its files are Parquet with the column `column`, `INDEX_FIRST_CELL` and `INDEX_LAST_CELL`; a
+    Its files are Parquet with the column `column`, `INDEX_FIRST_CELL` and `INDEX_SPAN`; a
     value may have several entries, one for each place where its rows are.
 
     Parameters

@@ -23,7 +23,7 @@ from astrolabe.catalogs.importing.files import (
 from astrolabe.catalogs.importing.partitions import Partitions
 from astrolabe.catalogs.importing.runs import Run, gather
 from astrolabe.catalogs.index_file import INDEX_FILE_NAME, write_index
-from astrolabe.catalogs.model import INDEX_FIRST_CELL, INDEX_LAST_CELL
+from astrolabe.catalogs.model import INDEX_FIRST_CELL, INDEX_SPAN
 
 __all__ = [
     "CELL",
@@ -79,8 +79,11 @@ def keys_and_cells(runs: Sequence[Run], start: int, stop: int) -> tuple[Int64s, 
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     keys = np.asarray(whole.keys)
     cells = whole.piece(0, len(whole)).column(CELL).to_numpy()
-    order = np.lexsort((cells, keys))
-    return keys[order], cells[order]
+    if ((keys[1:] == keys[:-1]) & (cells[1:] < cells[:-1])).any():
+        # Rows that were read in the order of their cells, as a table's are, need this not.
+        order = np.lexsort((cells, keys))
+        keys, cells = keys[order], cells[order]
+    return keys, cells
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,7 +161,7 @@ class _IndexWriter:
                 [
                     pa.array(entries.keys),
                     pa.array(entries.first),
-                    pa.array(entries.last),
+                    pa.array(entries.last - entries.first),
                     pa.array(order.astype(np.uint8)),
                     pa.array(pixel.astype(np.uint64)),
                 ],
@@ -202,7 +205,7 @@ def index_schema(column: str) -> pa.Schema:
         [
             pa.field(column, pa.int64()),
             pa.field(INDEX_FIRST_CELL, pa.int64()),
-            pa.field(INDEX_LAST_CELL, pa.int64()),
+            pa.field(INDEX_SPAN, pa.int64()),
             pa.field("Norder", pa.uint8()),
             pa.field("Npix", pa.uint64()),
         ]

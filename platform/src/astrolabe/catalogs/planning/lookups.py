@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from astrolabe.catalogs.model import INDEX_FIRST_CELL, INDEX_LAST_CELL, KeyIndex, PartitionIndex
+from astrolabe.catalogs.model import INDEX_FIRST_CELL, INDEX_SPAN, KeyIndex, PartitionIndex
 from astrolabe.catalogs.planning.pruning import Selection, prune
 from astrolabe.sky.ranges import NO_RANGES, Ranges, in_ranges, normalize_ranges
 
@@ -68,15 +68,15 @@ class KeyLookup:
         rows = self._row_groups.read(
             [f"{index.root}/{part.paths[file]}" for file in selection.files.tolist()],
             groups_by_file(part, selection),
-            [index.column, INDEX_FIRST_CELL, INDEX_LAST_CELL],
+            [index.column, INDEX_FIRST_CELL, INDEX_SPAN],
         )
         keys = rows.column(index.column).to_numpy()
         chosen = in_ranges(keys, values)
         if values[-1, 1] == _LARGEST:
             chosen |= keys == _LARGEST
         first = rows.column(INDEX_FIRST_CELL).to_numpy()[chosen]
-        last = rows.column(INDEX_LAST_CELL).to_numpy()[chosen]
-        return normalize_ranges(np.stack((first, last + 1), axis=1))
+        span = rows.column(INDEX_SPAN).to_numpy()[chosen]
+        return normalize_ranges(np.stack((first, first + span + 1), axis=1))
 
 
 def groups_by_file(index: PartitionIndex, selection: Selection) -> tuple[tuple[int, ...], ...]:
