@@ -26,8 +26,8 @@ def check_table_name(schema: str, name: str) -> None:
     for kind, text in (("schema", schema), ("table", name)):
         if not _NAME.match(text):
             raise BadParameterError(
-                f"{text!r} cannot be the name of a {kind}: use a letter, then letters, digits and "
-                "underscores, at most 127 in all."
+                f"{text[:100]!r} cannot be the name of a {kind}: use a letter, then letters, "
+                "digits and underscores, at most 127 in all."
             )
     if schema.lower() in RESERVED_SCHEMAS:
         raise BadParameterError(
