@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -35,7 +36,7 @@ from astrolabe.catalogs.publishing import StagedVersion, TablePublisher, WriteLe
 from astrolabe.core.errors import BadParameterError, ImportRefusedError
 from astrolabe.core.machine import processors
 from astrolabe.core.storage import full_disk_is_storage_full
-from astrolabe.tables.model import Column, TableMeta, arrow_type
+from astrolabe.tables.model import Column, Datatype, TableMeta, arrow_type
 from astrolabe.tables.source import TableSource
 
 __all__ = ["run_import"]
@@ -132,6 +133,8 @@ class _Import:
             existing=None if self._existing is None else self._existing.version.meta,
         )
 
+        self._non_ascii: frozenset[str] = frozenset()
+
     def run(self, started: float) -> ImportReport:
         """Do all of it."""
         rejects_path = self._options.rejects or self._folder.root / "rejects.parquet"
@@ -140,6 +143,7 @@ class _Import:
             stack.callback(shutil.rmtree, self._folder.spill, ignore_errors=True)
             runs, sizes = self._read(stack, rejects)
             staged, unlinked = self._indexed(self._write(runs, sizes))
+            staged = replace(staged, meta=_with_unicode(staged.meta, self._non_ascii))
             rejects_file = rejects.keep()
         self._told("publish", sizes.rows, sizes.rows)
         version = self._lease.publish(staged)
@@ -183,6 +187,7 @@ class _Import:
                 f"{rejects.explain()}."
             )
         self._told("read", seen, seen)
+        self._non_ascii = frozenset(transform.non_ascii)
         return builder.finish(), RunSizes(builder.rows, size / max(builder.rows, 1))
 
     def _write(self, runs: list[Run], sizes: RunSizes) -> StagedVersion:
@@ -215,11 +220,24 @@ class _Import:
 
     def _warnings(self, sizes: RunSizes, rejects: RejectsFile) -> tuple[str, ...]:
         warnings = [*self._source.meta.notes, *self._plan.warnings]
+        warnings += [
+            f"The column {name!r} holds more than ASCII text; it is declared unicodeChar."
+            for name in sorted(self._non_ascii)
+        ]
         if sizes.rows == 0:
             warnings.append("The source has no rows; the table is empty.")
         if rejects.count:
             warnings.append(f"Rows were left out: {rejects.explain()}.")
         return tuple(warnings)
+
+
+def _with_unicode(meta: TableMeta, names: frozenset[str]) -> TableMeta:
+    """Declare `names` as ``unicodeChar``: readers decode ``char`` as ASCII (VOTable 1.5, 6)."""
+    columns = (
+        replace(column, datatype=Datatype.UNICODE_CHAR) if column.name in names else column
+        for column in meta.columns
+    )
+    return replace(meta, columns=tuple(columns))
 
 
 class _Told:

@@ -15,8 +15,8 @@ from astrolabe.catalogs.importing.positions import positions_of, validate, wrap_
 from astrolabe.catalogs.importing.rejects import RejectsFile
 from astrolabe.core.errors import ImportRefusedError
 from astrolabe.sky.healpix import healpix_29
-from astrolabe.tables.conform import fit
-from astrolabe.tables.model import arrow_type, storage_type
+from astrolabe.tables.conform import fit, is_ascii
+from astrolabe.tables.model import Datatype, arrow_type, storage_type
 
 __all__ = ["RowTransform"]
 
@@ -41,6 +41,12 @@ class RowTransform:
         self._wrap = wrap
         self._rejects = rejects
         self._next_row = 1
+        self._ascii = {
+            planned.column.name
+            for planned in plan.columns
+            if planned.column.datatype is Datatype.CHAR and not planned.column.is_timestamp
+        }
+        self.non_ascii: set[str] = set()
         self.schema = row_schema([p.column for p in plan.columns])
 
     def __call__(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, Keys]:
@@ -92,8 +98,16 @@ class RowTransform:
             elif planned.source is None:
                 arrays.append(pa.array([None] * count, stored))
             else:
-                arrays.append(_stored(planned, columns[planned.source], stored, first_row))
+                array = _stored(planned, columns[planned.source], stored, first_row)
+                self._note_non_ascii(planned.column.name, array)
+                arrays.append(array)
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+    def _note_non_ascii(self, name: str, array: pa.Array[Any]) -> None:
+        """Remember ``char`` columns that hold more than ASCII, which VOTable 1.5 forbids."""
+        if name in self._ascii and not is_ascii(array):
+            self._ascii.discard(name)
+            self.non_ascii.add(name)
 
 
 def _stored(
