@@ -25,10 +25,15 @@ CENTER = st.tuples(
 def ring(
     center: tuple[float, float], angles_deg: list[float], radii_deg: list[float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    found = SkyCoord(*center, unit="deg").directional_offset_by(
-        np.array(angles_deg) * u.deg, np.array(radii_deg) * u.deg
-    )
-    return found.ra.deg, found.dec.deg
+    # By vectors: astropy's offset takes an arcsine, which loses half of the digits at a pole.
+    lon, lat = np.radians(center)
+    angle, radius = np.radians(angles_deg), np.radians(radii_deg)
+    middle = np.array([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
+    north = np.array([-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)])
+    east = np.array([-np.sin(lon), np.cos(lon), 0.0])
+    away = np.outer(np.cos(angle), north) + np.outer(np.sin(angle), east)
+    x, y, z = (np.cos(radius)[:, None] * middle + np.sin(radius)[:, None] * away).T
+    return np.degrees(np.arctan2(y, x)) % 360, np.degrees(np.arctan2(z, np.hypot(x, y)))
 
 
 def winding_is_odd(polygon: Polygon, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
