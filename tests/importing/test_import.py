@@ -84,7 +84,11 @@ _EVERY_TYPE: tuple[tuple[Column, list[object]], ...] = (
     (Column(name="float", datatype=Datatype.FLOAT), [1.5, float("inf"), None]),
     (Column(name="double", datatype=Datatype.DOUBLE), [0.1, -0.0, None]),
     (Column(name="complex", datatype=Datatype.FLOAT_COMPLEX), [[1, 2], [3, 4], None]),
-    (Column(name="text", datatype=Datatype.CHAR, arraysize="*"), ["", "Ωmega \u2605", None]),
+    (Column(name="text", datatype=Datatype.CHAR, arraysize="*"), ["", "plain", None]),
+    (
+        Column(name="unicode", datatype=Datatype.UNICODE_CHAR, arraysize="*"),
+        ["", "Ωmega \u2605", None],
+    ),
     (
         Column(name="date", datatype=Datatype.CHAR, arraysize="*", xtype="timestamp"),
         [datetime(1, 1, 1), datetime(2026, 3, 1, 12, 0, 0, 123456), None],  # noqa: DTZ001 - UTC by convention
