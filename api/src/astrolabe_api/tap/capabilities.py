@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from astrolabe.adql.functions import GEOMETRY_FUNCTIONS
 from astrolabe.config import Settings
 from astrolabe.tables.formats import OUTPUT_FORMATS, OutputFormat
 from astrolabe_api.common.documents import Document
@@ -25,20 +26,7 @@ _TAPREGEXT = "ivo://ivoa.net/std/TAPRegExt"
 _SECONDS_PER_DAY = 86_400
 
 _FEATURES = {
-    "features-adqlgeo": (
-        "AREA",
-        "BOX",
-        "CENTROID",
-        "CIRCLE",
-        "CONTAINS",
-        "COORD1",
-        "COORD2",
-        "COORDSYS",
-        "DISTANCE",
-        "INTERSECTS",
-        "POINT",
-        "POLYGON",
-    ),
+    "features-adqlgeo": tuple(sorted(GEOMETRY_FUNCTIONS)),
     "features-adql-string": ("LOWER", "UPPER", "ILIKE"),
     "features-adql-offset": ("OFFSET",),
 }
