@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -41,6 +42,7 @@ __all__ = ["DuckDBEngine"]
 
 _BATCH_ROWS = 50_000
 _MAX_PUSHED_RANGES = 64
+_SMALL_ROWS = 200_000
 _WATCH_SECONDS = 0.02
 
 _log = get_logger(__name__)
@@ -101,6 +103,8 @@ class DuckDBEngine(Engine):
         ):
             self._connection.execute(f"SET {setting}")
         self._watcher = _Watcher()
+        # A small result is copied once more; it is still the quickest way to it.
+        warnings.filterwarnings("ignore", message="Arrow output on a DB-API result")
 
     @override
     def execute(self, plan: QueryPlan, cancel: CancelToken) -> ResultStream:
@@ -108,16 +112,19 @@ class DuckDBEngine(Engine):
         with ExitStack() as stack:
             cursor = self._connection.cursor()
             stack.callback(cursor.close)
+            sources = {
+                source.key: self._rows_of(source, plan, stack) for source in plan.query.tables
+            }
             relations = {
-                source.key: self._relation(cursor, source, plan, stack)
-                for source in plan.query.tables
+                key: rows if isinstance(rows, exp.Expression) else _registered(cursor, key, rows)
+                for key, rows in sources.items()
             }
             sql = to_duckdb(plan.query, relations)
             if plan.row_limit is not None:
                 # Around, not inside: the query's own TOP and ORDER BY stay what they are.
                 sql = f"SELECT * FROM ({sql}) LIMIT {int(plan.row_limit)}"  # noqa: S608 - ours
             stack.enter_context(self._watcher.watching(cursor, cancel))
-            stream = _Stream(cursor, sql, cancel, stack.pop_all())
+            stream = _Stream(cursor, sql, cancel, stack.pop_all(), whole=_is_small(sources))
         stream.begin()
         return stream
 
@@ -126,27 +133,23 @@ class DuckDBEngine(Engine):
         self._watcher.close()
         self._connection.close()
 
-    def _relation(
-        self,
-        cursor: duckdb.DuckDBPyConnection,
-        source: TableSource,
-        plan: QueryPlan,
-        stack: ExitStack,
-    ) -> exp.Expression:
+    def _rows_of(
+        self, source: TableSource, plan: QueryPlan, stack: ExitStack
+    ) -> pa.Table | exp.Expression:
+        """Return the rows of one table, or what the engine reads them from."""
         scan = plan.scans[source.key]
         columns = sorted(plan.query.used_columns[source.key])
         if isinstance(scan, ArrowScan):
-            return _registered(cursor, source.key, scan.data)
+            return scan.data
         if not scan.paths:
-            return _registered(cursor, source.key, _empty(source, columns))
+            return _empty(source, columns)
         if (
             columns
             and scan.groups is not None
             and scan.estimated_bytes is not None
             and scan.estimated_bytes <= self._small_plan_bytes
         ):
-            data = self._read_groups(scan.paths, scan.groups, columns)
-            return _registered(cursor, source.key, data)
+            return self._read_groups(scan.paths, scan.groups, columns)
         stack.enter_context(self._files.listing(scan.paths))
         return _file_relation(scan, columns)
 
@@ -162,8 +165,19 @@ class DuckDBEngine(Engine):
             ) from exc
 
 
+def _is_small(sources: dict[str, pa.Table | exp.Expression]) -> bool:
+    """Tell whether a result cannot be large: it has one table, with few rows, in memory."""
+    return len(sources) == 1 and all(
+        isinstance(rows, pa.Table) and rows.num_rows <= _SMALL_ROWS for rows in sources.values()
+    )
+
+
 class _Stream(ResultStream):
-    """A running DuckDB query.  All of DuckDB is called by one thread at a time."""
+    """A running DuckDB query.  All of DuckDB is called by one thread at a time.
+
+    A result that is known to be small is made `whole`: streaming costs DuckDB two milliseconds
+    more, which is a third of a cone.
+    """
 
     def __init__(
         self,
@@ -171,7 +185,10 @@ class _Stream(ResultStream):
         sql: str,
         cancel: CancelToken,
         resources: ExitStack,
+        *,
+        whole: bool,
     ) -> None:
+        self._whole = whole
         self._cursor = cursor
         self._sql = sql
         self._cancel = cancel
@@ -187,12 +204,21 @@ class _Stream(ResultStream):
         """Run the query up to its first rows."""
         try:
             with self._lock, _Translated(self._cancel):
-                self._reader = self._cursor.sql(self._sql).to_arrow_reader(_BATCH_ROWS)
+                self._reader = self._start()
                 self._schema = self._reader.schema
                 self._first = next(self._reader, None)
         except BaseException:
             self.close()
             raise
+
+    def _start(self) -> pa.RecordBatchReader:
+        if not self._whole:
+            reader: pa.RecordBatchReader = self._cursor.sql(self._sql).to_arrow_reader(_BATCH_ROWS)
+            return reader
+        table = self._cursor.execute(self._sql).to_arrow_table()
+        if table is None:
+            raise InternalError("The engine gave no rows and no error.")
+        return table.to_reader(_BATCH_ROWS)
 
     @property
     @override
