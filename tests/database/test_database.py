@@ -139,3 +139,16 @@ def test_other_errors_of_the_database_pass_through(database: Database) -> None:
     with pytest.raises(Exception, match="nosuchtable") as caught, database.write() as connection:
         connection.execute(text("SELECT * FROM nosuchtable"))
     assert isinstance(caught.value, OperationalError) is database.is_sqlite
+
+
+def test_a_connection_in_use_at_the_end_is_closed_when_it_is_done(database: Database) -> None:
+    with database.read() as connection:
+        driver = connection.connection.dbapi_connection
+        assert driver is not None
+        database.close()
+        assert connection.exec_driver_sql("SELECT 1").scalar() == 1
+    if database.is_sqlite:
+        with pytest.raises(Exception, match="closed"):
+            driver.cursor()
+    else:
+        assert driver.closed

@@ -105,6 +105,8 @@ class Database:
                 pool_pre_ping=True,
                 json_serializer=to_json,
             )
+        self._closed = False
+        event.listen(self.engine, "checkin", self._on_checkin)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -164,8 +166,14 @@ class Database:
                 driver.execute("PRAGMA foreign_keys=ON")
 
     def close(self) -> None:
-        """Close every pooled connection."""
+        """Close every connection: idle ones now, one that a thread still uses when it is done."""
+        self._closed = True
         self.engine.dispose()
+
+    def _on_checkin(self, connection: object, record: ConnectionPoolEntry) -> None:
+        # A pool that was disposed of takes connections back and would leave them open.
+        if self._closed and connection is not None:
+            record.invalidate()
 
 
 @contextmanager
