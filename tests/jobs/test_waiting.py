@@ -103,13 +103,15 @@ async def test_hundreds_wait_on_one_thread_and_few_queries(service: JobService) 
         nonlocal queries
         queries += 1
 
-    waits = [asyncio.create_task(service.wait_async(job.job_id, 5)) for job in jobs]
+    before = threading.active_count()
+    waits = [asyncio.create_task(service.wait_async(job.job_id, 30)) for job in jobs]
     await asyncio.sleep(0.5)
-    threads = threading.active_count()
+    threads = threading.active_count() - before
     event.listen(service._store.database.engine, "before_cursor_execute", count)
-    await asyncio.sleep(0.5)
-    # One look each 50 ms or so, whoever waits; a transaction of SQLite has two statements.
-    assert 1 <= queries <= 60
+    await asyncio.sleep(1)
+    # One look each 50 ms or so for all of them, of two or three statements; if each of the 200
+    # asked for itself there would be thousands.
+    assert 1 <= queries < 200
     event.remove(service._store.database.engine, "before_cursor_execute", count)
     assert threads < 30
     assert not any(wait.done() for wait in waits)
