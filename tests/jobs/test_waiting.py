@@ -76,11 +76,13 @@ def test_wait_does_not_block_without_need(service: JobService) -> None:
 
 def test_wait_ends_when_the_job_is_destroyed(service: JobService) -> None:
     job = service.create(KIND, (), owner=None)
-    _later(0.2, service.delete, job.job_id)
+    deletion = _later(0.2, service.delete, job.job_id)
     begun = time.monotonic()
     with pytest.raises(NotFoundError):
         service.wait(job.job_id, 5)
     assert time.monotonic() - begun < 1
+    # The job is gone at once, its files and row a moment later.
+    deletion.join()
 
 
 def test_closing_ends_all_waits(store: JobStore) -> None:
