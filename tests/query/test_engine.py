@@ -52,7 +52,7 @@ def test_the_engine_can_open_and_change_nothing(
     version = view.table("s", "star")
     assert version is not None
     file = f"{version.root}/{version.index.paths[0]}"
-    cursor = context.engine._connection.cursor()
+    cursor = context.duckdb._connection.cursor()
     reason = r"(?i)permission|disabled|locked|no running plan|refused|No files found"
     with pytest.raises(Exception, match=reason):
         cursor.execute(statement.format(file=file, folder=tmp_path)).fetchall()

@@ -26,11 +26,11 @@ from astrolabe_api.tap.handlers import tap_routers
 __all__ = ["SERVICES", "create_app"]
 
 SERVICES: dict[str, Callable[[], tuple[APIRouter, ...]]] = {
-    "gateway": gateway_routers,
-    "scs": scs_routers,
     "tap": tap_routers,
+    "scs": scs_routers,
+    "gateway": gateway_routers,
 }
-"""Every service by its name, and what makes its routers."""
+"""Every service by its name, and what makes its routers; the ones asked most come first."""
 
 _ERROR_FORMS = {SCS_PATH: ErrorForm.CONE, TAP_PATH: ErrorForm.VOTABLE}
 

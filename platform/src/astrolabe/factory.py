@@ -12,8 +12,10 @@ from functools import cached_property
 from typing import Self
 from urllib.parse import urlsplit
 
+from astrolabe.catalogs.engine import Engine
 from astrolabe.catalogs.engines.duckdb import DuckDBEngine
 from astrolabe.catalogs.engines.row_groups import RowGroupReader
+from astrolabe.catalogs.engines.small_plans import SmallPlanEngine
 from astrolabe.catalogs.iceberg import IcebergTables
 from astrolabe.catalogs.query import QueryService
 from astrolabe.catalogs.results import ResultStore, StoredResult
@@ -93,7 +95,7 @@ class ProcessContext:
         return RowGroupReader(cache_bytes=self.settings.engine.chunk_cache_mb << 20)
 
     @cached_property
-    def engine(self) -> DuckDBEngine:
+    def duckdb(self) -> DuckDBEngine:
         """The embedded engine of this process."""
         settings = self.settings
         engine = DuckDBEngine(
@@ -103,6 +105,17 @@ class ProcessContext:
             spill_bytes=int(settings.engine.spill_limit_gb * 1e9),
             reader=self.row_groups,
             small_plan_bytes=settings.engine.small_plan_mb << 20,
+        )
+        self._resources.callback(engine.close)
+        return engine
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine of this process: NumPy for the small plans, DuckDB for all others."""
+        engine = SmallPlanEngine(
+            reader=self.row_groups,
+            behind=self.duckdb,
+            most_rows=self.settings.engine.small_plan_rows,
         )
         self._resources.callback(engine.close)
         return engine

@@ -18,7 +18,7 @@ from astrolabe_api.common.pools import WorkPool
 
 __all__ = ["ApiState", "State", "public_base", "state_of"]
 
-_METADATA_THREADS = 4
+_METADATA_THREADS = 2
 _RESULT_THREADS = 2
 _WAITING_METADATA = 2000
 _BYTES_PER_CHARACTER = 4

@@ -114,6 +114,12 @@ class ByteStream:
                     raise self._error
                 return None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the generator has ended well and `next` has given all of it."""
+        with self._lock:
+            return self._state is _State.ENDED and self._error is None and not self._chunks
+
     def abort(self) -> None:
         """Stop the generator: nobody waits any more.  Does nothing at the end of the stream."""
         with self._lock:
@@ -255,6 +261,15 @@ class StreamedResponse(Response):
         self._stream.begin()
         chunk = await self._stream.next()
         self._started = True
+        if self._stream.is_over and not is_head(scope):
+            # All is there already, as most often: its length can be told, and it goes at once.
+            chunk = chunk or b""
+            headers = [*self.raw_headers, (b"content-length", str(len(chunk)).encode())]
+            await send(
+                {"type": "http.response.start", "status": self.status_code, "headers": headers}
+            )
+            await send({"type": "http.response.body", "body": chunk, "more_body": False})
+            return
         await send(
             {
                 "type": "http.response.start",

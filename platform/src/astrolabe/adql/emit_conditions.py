@@ -7,6 +7,7 @@ comparison knows whether it stands negated and can take NaN for NULL.
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Final
 
 from sqlglot import exp
 from typing_extensions import override
@@ -32,10 +33,12 @@ from astrolabe.adql.tree import (
 )
 from astrolabe.core.errors import InternalError
 
-__all__ = ["ConditionEmitter"]
+__all__ = ["MIRRORED", "OPPOSITE", "ConditionEmitter", "predicate_sense"]
 
-_OPPOSITE = {"=": "<>", "<>": "=", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
-_MIRRORED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+OPPOSITE: Final = {"=": "<>", "<>": "=", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
+"""What holds where a comparison of two numbers does not."""
+MIRRORED: Final = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+"""The same comparison with its sides exchanged."""
 
 
 class ConditionEmitter(GeometryEmitter):
@@ -80,27 +83,18 @@ class ConditionEmitter(GeometryEmitter):
         raise InternalError(f"{type(expr).__name__} is no condition")
 
     def _comparison(self, expr: Comparison, *, negated: bool) -> exp.Expression:
-        operator = _OPPOSITE[expr.operator] if negated else expr.operator
+        operator = OPPOSITE[expr.operator] if negated else expr.operator
         for left, right, shown in (
             (expr.left, expr.right, operator),
-            (expr.right, expr.left, _MIRRORED[operator]),
+            (expr.right, expr.left, MIRRORED[operator]),
         ):
             if isinstance(left, Call) and left.name in ("CONTAINS", "INTERSECTS"):
-                found = self._predicate(left, shown, right)
-                if found is not None:
-                    return found
+                sense = predicate_sense(shown, right)
+                if sense is not None:
+                    return self.predicate(left, negated=not sense)
             if isinstance(left, Call) and left.name == "DISTANCE":
                 return self.distance_condition(left, shown, right)
         return self.compared(expr.left, operator, expr.right)
-
-    def _predicate(self, call: Call, operator: str, other: Expr) -> exp.Expression | None:
-        """Emit ``CONTAINS(...) = 1`` and the like as the condition itself."""
-        if not isinstance(other, Literal) or not isinstance(other.value, int | float):
-            return None
-        true, false = (_holds(value, operator, other.value) for value in (1, 0))
-        if true is false:
-            return None
-        return self.predicate(call, negated=false)
 
     @override
     def compared(self, left: Expr, operator: str, right: Expr) -> exp.Expression:
@@ -148,6 +142,18 @@ class ConditionEmitter(GeometryEmitter):
             return self.is_number(self.value(operand), operand.kind)
         not_a_number = sql.function("isnan", self.value(operand))
         return sql.any_of([node, not_a_number])
+
+
+def predicate_sense(operator: str, other: Expr) -> bool | None:
+    """Return what ``predicate operator other`` asks of a predicate that is 1 or 0.
+
+    `True` that it holds, `False` that it does not, `None` that the comparison is not with a number
+    or holds or fails either way.
+    """
+    if not isinstance(other, Literal) or not isinstance(other.value, int | float):
+        return None
+    true, false = (_holds(value, operator, other.value) for value in (1, 0))
+    return None if true is false else true
 
 
 def _holds(value: int, operator: str, limit: float) -> bool:

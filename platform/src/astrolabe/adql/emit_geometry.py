@@ -30,7 +30,7 @@ from astrolabe.adql.sql import Term
 from astrolabe.adql.tree import Box, Call, Circle, Expr, GeometryColumn, Kind, Point, Polygon
 from astrolabe.core.errors import AdqlUnsupportedError, InternalError
 
-__all__ = ["GeometryEmitter"]
+__all__ = ["GeometryEmitter", "circle_limits"]
 
 _TOLERANCE_DEG = math.degrees(TOLERANCE_RAD)
 _INWARD = frozenset(["<", "<="])
@@ -184,7 +184,7 @@ class GeometryEmitter(PolygonEmitter):
             # Never, or always where there are positions.
             shown = sql.compare(near, "<" if inward else ">=", 0.0)
             return shown if inward else sql.all_of([shown, self.is_number(sql.to_sql(near))])
-        node = sql.compare(near, operator, math.sin(half) ** 2)
+        node = sql.compare(near, operator, circle_limits(radius_deg)[0])
         if not inward:
             return sql.all_of([node, self.is_number(sql.to_sql(near))])
         band = self._latitude_band(one[1], two[1], radius_deg)
@@ -203,7 +203,7 @@ class GeometryEmitter(PolygonEmitter):
             lat1, lat2 = lat2, lat1
         if not isinstance(lat1, exp.Expression):
             return []
-        reach = radius_deg + 2 * _TOLERANCE_DEG
+        reach = circle_limits(radius_deg)[1]
         return [
             sql.compare(lat1, ">=", sql.subtract(lat2, reach)),
             sql.compare(lat1, "<=", sql.add(lat2, reach)),
@@ -337,6 +337,24 @@ class GeometryEmitter(PolygonEmitter):
         one, two = _text(self.value(first)), _text(self.value(second))
         node = _raw(ask(first.kind, one, second.kind, two))
         return exp.Not(this=node) if negated else node
+
+
+def circle_limits(radius_deg: float) -> tuple[float, float]:
+    """Return where a circle of at most 90 degrees ends.
+
+    Parameters
+    ----------
+    radius_deg
+        Its radius (deg), more than 0.
+
+    Returns
+    -------
+    (float, float)
+        sin²(d/2) of the largest distance d that belongs to it, and how far from its centre's
+        latitude the latitudes in it can be (deg).
+    """
+    half = math.radians(radius_deg) / 2 + TOLERANCE_RAD / 2
+    return math.sin(half) ** 2, radius_deg + 2 * _TOLERANCE_DEG
 
 
 def _raw(text: str) -> exp.Expression:

@@ -48,6 +48,7 @@ __all__ = [
     "SelectItem",
     "SubquerySource",
     "TableSource",
+    "field_names",
     "walk",
 ]
 
@@ -371,14 +372,25 @@ class CheckedQuery:
     used_columns: dict[str, frozenset[str]]
 
 
+_FIELD_NAMES: dict[type[Node], tuple[str, ...]] = {}
+
+
+def field_names(kind: type[Node]) -> tuple[str, ...]:
+    """Return the names of the parts of a class of nodes, found once a class."""
+    names = _FIELD_NAMES.get(kind)
+    if names is None:
+        names = _FIELD_NAMES[kind] = tuple(item.name for item in fields(kind))
+    return names
+
+
 def walk(node: Node) -> Iterator[Node]:
     """Yield `node` and everything below it, subqueries included, in no promised order."""
     stack: list[Node] = [node]
     while stack:
         current = stack.pop()
         yield current
-        for item in fields(current):
-            value = getattr(current, item.name)
+        for name in field_names(type(current)):
+            value = getattr(current, name)
             if isinstance(value, Node):
                 stack.append(value)
             elif isinstance(value, tuple):

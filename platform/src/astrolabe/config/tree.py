@@ -150,6 +150,11 @@ class EngineSettings(_Section):
     small_plan_mb: Annotated[int, Field(ge=0)] = Field(
         64, description="Plans of at most so many compressed MB are read row group by row group."
     )
+    small_plan_rows: Annotated[int, Field(ge=0)] = Field(
+        400_000,
+        description="Plans of one table of at most so many rows are run by NumPy where it can, "
+        "not by DuckDB; 0 for never.",
+    )
 
 
 class LimitsSettings(_Section):

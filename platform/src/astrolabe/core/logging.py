@@ -10,6 +10,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import structlog
@@ -41,6 +42,9 @@ _HARMLESS_NAMES: Final = frozenset({"token_key"})
 _OWN_TOKEN: Final = re.compile(r"\b(al-[A-Za-z0-9_-]{22})\.[A-Za-z0-9_-]{22}")
 _CREDENTIALS: Final = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9+/=._~-]{8,}", re.IGNORECASE)
 _URL_PASSWORD: Final = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+@", re.IGNORECASE)
+
+# What each of the three has somewhere: a text without it needs no closer look.
+_SUSPECT: Final = re.compile(r"al-|bearer|basic|://", re.IGNORECASE)
 
 # Libraries whose every request or statement would be an event of its own.
 _QUIET: Final = {
@@ -140,7 +144,7 @@ def redact_secrets(_logger: Any, _method: str, event: EventDict) -> EventDict:  
 
 
 def _redacted(name: str, value: Any) -> Any:  # noqa: ANN401 - any value may be logged
-    if _SECRET_NAMES.search(name) and name not in _HARMLESS_NAMES:
+    if _is_secret_name(name):
         return REDACTED
     if isinstance(value, str):
         return _redacted_text(value)
@@ -159,7 +163,14 @@ def _redacted_item(item: Any) -> Any:  # noqa: ANN401 - any value may be logged
     return _redacted("", item)
 
 
+@lru_cache(maxsize=1024)
+def _is_secret_name(name: str) -> bool:
+    return _SECRET_NAMES.search(name) is not None and name not in _HARMLESS_NAMES
+
+
 def _redacted_text(text: str) -> str:
+    if _SUSPECT.search(text) is None:
+        return text
     text = _OWN_TOKEN.sub(rf"\1.{REDACTED}", text)
     text = _CREDENTIALS.sub(rf"\1 {REDACTED}", text)
     return _URL_PASSWORD.sub(rf"\1{REDACTED}@", text)

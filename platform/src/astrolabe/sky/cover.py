@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from astropy import units
-from astropy.coordinates import Latitude, Longitude
 from mocpy import MOC
+from mocpy.mocpy import from_cone
 from typing_extensions import override
 
 from astrolabe.sky.healpix import (
@@ -174,10 +173,14 @@ def cone_ranges(cap: Cap, order: int | None = None) -> Ranges:
     if radius_deg >= 179.0:
         return ALL_SKY
     x, y, z = cap.center.tolist()
-    moc = MOC.from_cone(
-        lon=Longitude(np.arctan2(y, x), units.rad),
-        lat=Latitude(np.arctan2(z, np.hypot(x, y)), units.rad),
-        radius=radius_deg * units.deg,
-        max_depth=order_for_size(radius_deg / 8.0) if order is None else order,
+    # mocpy's own core: with quantities the call takes five times as long, a tenth of a whole query.
+    moc = MOC(
+        from_cone(
+            np.rad2deg(np.arctan2(y, x)) % 360.0,
+            np.rad2deg(np.arctan2(z, np.hypot(x, y))),
+            np.float64(radius_deg),
+            np.uint8(order_for_size(radius_deg / 8.0) if order is None else order),
+            delta_depth=np.uint8(2),
+        )
     )
     return np.asarray(moc.to_depth29_ranges, dtype=np.uint64).astype(np.int64)

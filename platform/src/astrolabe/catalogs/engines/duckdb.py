@@ -149,20 +149,9 @@ class DuckDBEngine(Engine):
             and scan.estimated_bytes is not None
             and scan.estimated_bytes <= self._small_plan_bytes
         ):
-            return self._read_groups(scan.paths, scan.groups, columns)
+            return self._reader.read(scan.paths, scan.groups, columns)
         stack.enter_context(self._files.listing(scan.paths))
         return _file_relation(scan, columns)
-
-    def _read_groups(
-        self, paths: tuple[str, ...], groups: tuple[tuple[int, ...], ...], columns: list[str]
-    ) -> pa.Table:
-        try:
-            return self._reader.read(paths, groups, columns)
-        except (OSError, pa.ArrowException) as exc:
-            _log.exception("file_unreadable", paths=paths[:5])
-            raise InternalError(
-                "A file of this table cannot be read. Please tell those who run this service."
-            ) from exc
 
 
 def _is_small(sources: dict[str, pa.Table | exp.Expression]) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -50,16 +50,16 @@ class Geometry:
             inner = self.derived.get(expr.source, {}).get(expr.column.name)
             return expr if inner is None else self.resolved(inner)
         changed: dict[str, object] = {}
-        for item in fields(expr):
-            value = getattr(expr, item.name)
+        for name in tree.field_names(type(expr)):
+            value = getattr(expr, name)
             if isinstance(value, Expr):
                 new = self.resolved(value)
                 if new is not value:
-                    changed[item.name] = new
+                    changed[name] = new
             elif isinstance(value, tuple):
                 parts = tuple(self.resolved(p) if isinstance(p, Expr) else p for p in value)
                 if any(new is not old for new, old in zip(parts, value, strict=True)):
-                    changed[item.name] = parts
+                    changed[name] = parts
         simple = replace(expr, **changed) if changed else expr  # type: ignore[arg-type] # by name
         return _simplified(simple)
 

@@ -18,7 +18,7 @@ must be equal are collected by the same rules (see :mod:`astrolabe.catalogs.plan
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from astrolabe.adql.deep import call_with_deep_stack
 from astrolabe.adql.tree import (
@@ -31,6 +31,7 @@ from astrolabe.adql.tree import (
     Select,
     SubquerySource,
     TableSource,
+    field_names,
     walk,
 )
 from astrolabe.catalogs.planning.conditions import Conditions
@@ -170,8 +171,8 @@ def _aggregates(node: Node) -> bool:
         return True
     if isinstance(node, Select):
         return False
-    for item in fields(node):
-        value = getattr(node, item.name)
+    for name in field_names(type(node)):
+        value = getattr(node, name)
         parts = value if isinstance(value, tuple) else (value,)
         if any(isinstance(part, Node) and _aggregates(part) for part in parts):
             return True
