@@ -172,8 +172,8 @@ def test_same_rows(odd: ProcessContext, condition: str) -> None:
         "SELECT * FROM s.odd WHERE id = 1000000000000007",
         "SELECT ra, dec FROM s.odd WHERE id IN (1000000000000007, 1000000000000008)",
         (
-            "SELECT id FROM s.odd WHERE NOT (mag > 20 OR flux < 3) AND 1 = CONTAINS(POINT(ra, dec), "
-            "POLYGON(0, 0, 2, 0, 2, 2)) ORDER BY mag DESC, id"
+            "SELECT id FROM s.odd WHERE NOT (mag > 20 OR flux < 3) AND 1 = CONTAINS("
+            "POINT(ra, dec), POLYGON(0, 0, 2, 0, 2, 2)) ORDER BY mag DESC, id"
         ),
         "SELECT TOP 5 id AS other FROM s.odd WHERE DISTANCE(POINT(ra, dec), POINT(0, 0)) < 1",
         "SELECT id FROM s.odd WHERE name = 'a' AND flux - 2 * mag < 0.5 ORDER BY name OFFSET 3",
@@ -241,7 +241,11 @@ def test_order_and_limits(odd: ProcessContext, sort: str, row_limit: int | None)
         f"SELECT TOP 20 {column} FROM s.odd {where} ORDER BY {sort} OFFSET 13",
     ):
         plan = plan_of(odd, query, row_limit)
-        assert rows_of(odd, plan, small=True) == rows_of(odd, plan, small=False)
+        ours, theirs = (rows_of(odd, plan, small=small) for small in (True, False))
+        # NaN counts as NULL: which of the two comes first at the end is nobody's promise.
+        assert [None if v == "NaN" else v for (v,) in ours] == [
+            None if v == "NaN" else v for (v,) in theirs
+        ]
 
 
 def test_limits_hold_without_order(odd: ProcessContext) -> None:

@@ -16,7 +16,7 @@ from enum import Enum
 
 from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from typing_extensions import override
 
 from astrolabe.core.errors import CancelledError, OverloadError
@@ -264,19 +264,11 @@ class StreamedResponse(Response):
         if self._stream.is_over and not is_head(scope):
             # All is there already, as most often: its length can be told, and it goes at once.
             chunk = chunk or b""
-            headers = [*self.raw_headers, (b"content-length", str(len(chunk)).encode())]
-            await send(
-                {"type": "http.response.start", "status": self.status_code, "headers": headers}
-            )
+            MutableHeaders(raw=self.raw_headers)["content-length"] = str(len(chunk))
+            await send(self._start)
             await send({"type": "http.response.body", "body": chunk, "more_body": False})
             return
-        await send(
-            {
-                "type": "http.response.start",
-                "status": self.status_code,
-                "headers": self.raw_headers,
-            }
-        )
+        await send(self._start)
         if is_head(scope):
             self._stream.abort()
             chunk = None
@@ -288,6 +280,14 @@ class StreamedResponse(Response):
                 # The status is out: all that is left is an answer without an end.
                 raise BrokenAnswerError(str(exc)) from exc
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    @property
+    def _start(self) -> Message:
+        return {
+            "type": "http.response.start",
+            "status": self.status_code,
+            "headers": self.raw_headers,
+        }
 
     async def _watch(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":

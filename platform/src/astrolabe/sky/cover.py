@@ -173,10 +173,12 @@ def cone_ranges(cap: Cap, order: int | None = None) -> Ranges:
     if radius_deg >= 179.0:
         return ALL_SKY
     x, y, z = cap.center.tolist()
+    lon = np.rad2deg(np.arctan2(y, x))
     # mocpy's own core: with quantities the call takes five times as long, a tenth of a whole query.
     moc = MOC(
         from_cone(
-            np.rad2deg(np.arctan2(y, x)) % 360.0,
+            # What is a little less than 0 becomes 360, which is too much, unless it is taken twice.
+            lon % 360.0 % 360.0,
             np.rad2deg(np.arctan2(z, np.hypot(x, y))),
             np.float64(radius_deg),
             np.uint8(order_for_size(radius_deg / 8.0) if order is None else order),
