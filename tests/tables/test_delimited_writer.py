@@ -24,10 +24,10 @@ def test_cells_are_as_a_reader_of_csv_expects(form: str, delimiter: str) -> None
     assert row["size"] == "a<b&c>"
     assert row["unicode"] == "é\u2603"
     assert row["seen"] == "2026-01-02T03:04:05"
-    assert row["doubles"] == "1 2.5 -3"
-    assert row["matrix"] == "1 2 3 4 5 6"
+    assert row["doubles"] == "1.0 2.5 -3.0"
+    assert row["matrix"] == "1.0 2.0 3.0 4.0 5.0 6.0"
     assert row["bits"] == "1 0 1 0 1 0 1 0 1 0"
-    assert row["complexes"] == "1 2 3 4"
+    assert row["complexes"] == "1.0 2.0 3.0 4.0"
     assert dict(zip(names, second, strict=True))["size"] == "q\"'"
     assert third == ["9223372036854775807"] + [""] * (len(names) - 1)
 
@@ -36,7 +36,7 @@ def test_nan_and_null_are_empty_and_an_empty_text_is_not_null() -> None:
     columns = (column("a", Datatype.DOUBLE), column("b", Datatype.CHAR, "*"))
     rows = batch(columns, [[float("nan"), None, 1.0], ["", None, 'x,\n"y"']])
     text = written("csv", [rows], ResultHeader(columns=columns)).decode()
-    assert text == 'a,b\n,""\n,\n1,"x,\n""y"""\n'
+    assert text == 'a,b\n,""\n,\n1.0,"x,\n""y"""\n'
 
 
 def test_names_with_delimiters_are_quoted() -> None:

@@ -22,7 +22,7 @@ from astrolabe.tables.cells import (
 from astrolabe.tables.header_json import column_to_json
 from astrolabe.tables.model import Column, ResultHeader
 from astrolabe.tables.writers.base import TableWriter
-from astrolabe.tables.writers.parallel import text_of_batch
+from astrolabe.tables.writers.parallel import OrderedText
 
 __all__ = ["JsonWriter", "json_cells"]
 
@@ -39,6 +39,7 @@ class JsonWriter(TableWriter):
     def __init__(self, header: ResultHeader) -> None:
         super().__init__(header)
         self._first = True
+        self._text = OrderedText(self._rows)
 
     @override
     def start(self) -> Iterator[bytes]:
@@ -48,18 +49,27 @@ class JsonWriter(TableWriter):
 
     @override
     def write(self, batch: pa.RecordBatch) -> Iterator[bytes]:
-        for text in text_of_batch(batch, self._rows):
-            # Each row begins with a comma, which the first one does not want.
-            yield text[1:] if self._first else text
-            self._first = False
+        return self._joined(self._text.put(batch))
 
     @override
     def finish(self, *, overflow: bool) -> Iterator[bytes]:
+        yield from self._joined(self._text.drain())
         yield f'],\n"status": "{"OVERFLOW" if overflow else "OK"}"}}\n'.encode()
 
     @override
     def fail(self, message: str) -> Iterator[bytes]:
+        self._text.close()
         yield f'],\n"status": "ERROR", "message": {json.dumps(message)}}}\n'.encode()
+
+    @override
+    def close(self) -> None:
+        self._text.close()
+
+    def _joined(self, texts: Iterator[bytes]) -> Iterator[bytes]:
+        for text in texts:
+            # Each row begins with a comma, which the first one does not want.
+            yield text[1:] if self._first else text
+            self._first = False
 
     def _rows(self, batch: pa.RecordBatch) -> bytes:
         cells = [

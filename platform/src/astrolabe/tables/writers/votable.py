@@ -11,7 +11,7 @@ from typing_extensions import override
 from astrolabe.tables.model import Info, ResultHeader
 from astrolabe.tables.writers.base import TableWriter
 from astrolabe.tables.writers.binary import RowEncoder, declared_datatypes, declared_nulls
-from astrolabe.tables.writers.parallel import text_of_batch
+from astrolabe.tables.writers.parallel import OrderedText
 from astrolabe.tables.writers.tabledata import tabledata_nulls, tabledata_rows
 from astrolabe.tables.writers.votable_document import (
     Serialization,
@@ -41,6 +41,7 @@ class VOTableWriter(TableWriter):
         super().__init__(header)
         self._serialization = serialization
         self._encoder: RowEncoder | None = None
+        self._text = OrderedText(lambda rows: tabledata_rows(rows, header.columns))
         if serialization is not Serialization.TABLEDATA:
             null_mask = serialization is Serialization.BINARY2
             self._encoder = RowEncoder(header.columns, null_mask=null_mask)
@@ -66,8 +67,7 @@ class VOTableWriter(TableWriter):
     @override
     def write(self, batch: pa.RecordBatch) -> Iterator[bytes]:
         if self._encoder is None:
-            columns = self.header.columns
-            yield from text_of_batch(batch, lambda rows: tabledata_rows(rows, columns))
+            yield from self._text.put(batch)
             return
         for first in range(0, batch.num_rows, _ROWS_AT_ONCE):
             data = self._encoder.encode(batch.slice(first, _ROWS_AT_ONCE))
@@ -80,12 +80,18 @@ class VOTableWriter(TableWriter):
 
     @override
     def finish(self, *, overflow: bool) -> Iterator[bytes]:
+        yield from self._text.drain()
         trailer = info_element(Info("QUERY_STATUS", "OVERFLOW")) if overflow else ""
         yield self._ending(trailer)
 
     @override
     def fail(self, message: str) -> Iterator[bytes]:
+        self._text.close()
         yield self._ending(query_error(message))
+
+    @override
+    def close(self) -> None:
+        self._text.close()
 
     def _ending(self, trailer: str) -> bytes:
         name = self._serialization
