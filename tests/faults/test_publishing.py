@@ -23,7 +23,7 @@ from .support import wait_for
 pytestmark = [pytest.mark.server, pytest.mark.timeout(180)]
 
 ROOT = Path(__file__).parents[2]
-PUBLICATIONS = 30
+PUBLICATIONS = 100
 
 
 @pytest.fixture
@@ -93,6 +93,7 @@ def platform(home: Path) -> Iterator[RunningPlatform]:
         yield made
 
 
+@pytest.mark.timeout(600)
 def test_versions_that_change_under_load_are_never_mixed(platform: RunningPlatform) -> None:
     stop = threading.Event()
     readers = [

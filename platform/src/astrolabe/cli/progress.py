@@ -24,6 +24,7 @@ _WORDS = {
     "publish": "publishing",
 }
 _LINE_SECONDS = 10.0
+_SURE_SECONDS = 1.0  # before that a rate means nothing
 
 
 @contextmanager
@@ -58,13 +59,14 @@ class _Lines:
         if now - self._said < _LINE_SECONDS:
             return
         self._said = now
-        rate = progress.rows / max(now - self._started, 1e-9)
         text = f"{self._name}: {_WORDS[progress.step]}: {progress.rows:,} rows"
         if progress.total:
-            left = (progress.total - progress.rows) / max(rate, 1e-9)
-            text += f" of {progress.total:,}, {rate:,.0f} rows/s, about {left:.0f} s left"
-        else:
+            text += f" of {progress.total:,}"
+        if now - self._started >= _SURE_SECONDS and progress.rows:
+            rate = progress.rows / (now - self._started)
             text += f", {rate:,.0f} rows/s"
+            if progress.total:
+                text += f", about {(progress.total - progress.rows) / rate:.0f} s left"
         click.echo(text, err=True)
 
 
