@@ -27,6 +27,7 @@ from astrolabe.core.errors import AstrolabeError
 from astrolabe.core.migrate import upgrade
 from astrolabe.core.version import SERVER_SOFTWARE
 from astrolabe.identity import Principal
+from astrolabe.identity.rights import Rights
 from astrolabe.jobs.model import Job, Phase
 from astrolabe.jobs.service import JobService
 from astrolabe.jobs.store import JobStore
@@ -86,6 +87,17 @@ class ProcessContext:
 
     def __exit__(self, *_error: object) -> None:
         self.close()
+
+    @cached_property
+    def rights(self) -> Rights:
+        """Says who may do what."""
+        auth = self.settings.auth
+        return Rights(
+            self.database,
+            default_access=auth.default_access,
+            data_rights_group=auth.data_rights_group,
+            anonymous_services=auth.anonymous,
+        )
 
     @cached_property
     def row_groups(self) -> RowGroupReader:

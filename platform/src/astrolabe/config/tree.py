@@ -26,11 +26,13 @@ from sqlalchemy.exc import ArgumentError
 from astrolabe.core.machine import memory_bytes, processors
 
 __all__ = [
+    "AuthSettings",
     "DatabaseSettings",
     "EngineSettings",
     "ImportSettings",
     "LimitsSettings",
     "Paths",
+    "QuotaSettings",
     "ServerSettings",
     "Settings",
     "StorageSettings",
@@ -219,6 +221,73 @@ class ImportSettings(_Section):
     )
 
 
+class AuthSettings(_Section):
+    """Who may log in, and what may be read by whom."""
+
+    default_access: Literal["public", "users", "private"] = Field(
+        "public",
+        description="Who may read a schema that has no rule of its own: public, users or private.",
+    )
+    data_rights_group: str | None = Field(
+        None,
+        description="Group whose members are meant where access is for users; default every user.",
+    )
+    anonymous: _Strings = Field(
+        ("*",),
+        description="Services that may be used without a login (tap, scs); `*` for all.",
+    )
+
+
+class QuotaSettings(_Section):
+    """What each user may use; groups, users and overrides in the database may say otherwise."""
+
+    requests_per_minute: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Requests of a user to one service in a minute."
+    )
+    concurrent_queries: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Queries and jobs of a user's programs that run at once."
+    )
+    interactive_queries: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Queries and jobs that a user runs at once in the portal, beside those."
+    )
+    bytes_per_day: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Bytes that a user's queries may read from tables in a day (UTC)."
+    )
+    rows: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Rows of one result of a user."
+    )
+    storage_bytes: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Bytes of files and tables that a user may keep."
+    )
+    labs: Annotated[int, Field(ge=0)] | None = Field(
+        1, description="Labs that a user may run at once."
+    )
+    lab_cpus: Annotated[float, Field(ge=0)] | None = Field(
+        4.0, description="Processors of a user's labs together."
+    )
+    lab_memory_bytes: Annotated[int, Field(ge=0)] | None = Field(
+        16_000_000_000, description="Memory of a user's labs together (bytes)."
+    )
+    lab_gpus: Annotated[int, Field(ge=0)] | None = Field(
+        0, description="GPUs of a user's labs together."
+    )
+    anonymous_requests_per_minute: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Requests to one service in a minute from an address without a login."
+    )
+    anonymous_concurrent_queries: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Queries that run at once for an address without a login."
+    )
+    anonymous_bytes_per_day: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Bytes that an address without a login may have read in a day (UTC)."
+    )
+    anonymous_rows: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Rows of one result without a login."
+    )
+    wait_seconds: Annotated[float, Field(ge=0, le=300)] = Field(
+        10.0, description="How long a sync query over the limit of concurrent ones waits (s)."
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Paths:
     """Where an embedded platform keeps its state; all absolute.
@@ -277,6 +346,8 @@ class Settings(BaseSettings):
     limits: LimitsSettings = LimitsSettings()
     tap: TapSettings = TapSettings()
     imports: ImportSettings = Field(default=ImportSettings(), alias="import")
+    auth: AuthSettings = AuthSettings()
+    quotas: QuotaSettings = QuotaSettings()
 
     @field_validator("home")
     @classmethod
