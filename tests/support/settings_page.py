@@ -79,6 +79,8 @@ def _form(field: FieldInfo) -> str:
         return "one of " + ", ".join(f"`{a}`" for a in typing.get_args(annotation))
     if typing.get_origin(annotation) is tuple:
         return "list of text"
+    if typing.get_origin(annotation) is dict:
+        return "mapping"
     words = {
         int: "whole number",
         float: "number",
@@ -93,7 +95,7 @@ def _form(field: FieldInfo) -> str:
 
 def _default(field: FieldInfo) -> str:
     value = field.default
-    if value is None or value == ():
+    if value is None or value in ((), {}):
         return "none"
     if isinstance(value, tuple):
         return ", ".join(f"`{item}`" for item in value)

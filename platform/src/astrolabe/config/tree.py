@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     HttpUrl,
     SecretStr,
@@ -17,12 +14,13 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
-    NoDecode,
     SettingsConfigDict,
 )
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from astrolabe.config.auth import AuthSettings
+from astrolabe.config.sections import Section, Strings
 from astrolabe.core.machine import memory_bytes, processors
 
 __all__ = [
@@ -40,23 +38,7 @@ __all__ = [
 ]
 
 
-def _split(value: object) -> object:
-    """Let a list come from an environment variable, divided by commas."""
-    return (
-        [part.strip() for part in value.split(",") if part.strip()]
-        if isinstance(value, str)
-        else value
-    )
-
-
-_Strings = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ServerSettings(_Section):
+class ServerSettings(Section):
     """How the platform is reached and how it names itself."""
 
     public_url: HttpUrl = Field(
@@ -78,10 +60,8 @@ class ServerSettings(_Section):
         "Astrolabe", description="Name of who publishes the data, shown in every result."
     )
     title: str = Field("Astrolabe", description="Name of this installation.")
-    trusted_proxies: _Strings = Field(
-        (), description="Addresses whose X-Forwarded-* headers count."
-    )
-    cors_origins: _Strings = Field(
+    trusted_proxies: Strings = Field((), description="Addresses whose X-Forwarded-* headers count.")
+    cors_origins: Strings = Field(
         (), description="Origins whose pages may send credentials; all others get `*` without."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -92,7 +72,7 @@ class ServerSettings(_Section):
     )
 
 
-class DatabaseSettings(_Section):
+class DatabaseSettings(Section):
     """The control database and the Iceberg catalog."""
 
     url: str | None = Field(
@@ -121,7 +101,7 @@ class DatabaseSettings(_Section):
         return url
 
 
-class StorageSettings(_Section):
+class StorageSettings(Section):
     """Where files are kept."""
 
     tables: Path | None = Field(None, description="Tables; default HOME/tables.")
@@ -131,7 +111,7 @@ class StorageSettings(_Section):
     spill: Path | None = Field(None, description="Engine's temporary files; default HOME/spill.")
 
 
-class EngineSettings(_Section):
+class EngineSettings(Section):
     """The embedded engine, per process."""
 
     memory_fraction: Annotated[float, Field(gt=0, le=0.9)] = Field(
@@ -154,7 +134,7 @@ class EngineSettings(_Section):
     )
 
 
-class LimitsSettings(_Section):
+class LimitsSettings(Section):
     """Limits on what one request may ask for."""
 
     request_mb: Annotated[int, Field(ge=1)] = Field(512, description="Largest request body (MB).")
@@ -169,7 +149,7 @@ class LimitsSettings(_Section):
     )
 
 
-class TapSettings(_Section):
+class TapSettings(Section):
     """The TAP service."""
 
     sync_seconds: Annotated[int, Field(ge=1)] = Field(
@@ -201,7 +181,7 @@ class TapSettings(_Section):
     )
 
 
-class ImportSettings(_Section):
+class ImportSettings(Section):
     """`astrolabe table import`."""
 
     rows_per_file: Annotated[int, Field(ge=1)] = Field(
@@ -221,24 +201,7 @@ class ImportSettings(_Section):
     )
 
 
-class AuthSettings(_Section):
-    """Who may log in, and what may be read by whom."""
-
-    default_access: Literal["public", "users", "private"] = Field(
-        "public",
-        description="Who may read a schema that has no rule of its own: public, users or private.",
-    )
-    data_rights_group: str | None = Field(
-        None,
-        description="Group whose members are meant where access is for users; default every user.",
-    )
-    anonymous: _Strings = Field(
-        ("*",),
-        description="Services that may be used without a login (tap, scs); `*` for all.",
-    )
-
-
-class QuotaSettings(_Section):
+class QuotaSettings(Section):
     """What each user may use; groups, users and overrides in the database may say otherwise."""
 
     requests_per_minute: Annotated[int, Field(ge=0)] | None = Field(
