@@ -27,6 +27,9 @@ from astrolabe.core.errors import AstrolabeError
 from astrolabe.core.migrate import upgrade
 from astrolabe.core.version import SERVER_SOFTWARE
 from astrolabe.identity import Principal
+from astrolabe.identity.root_key import RootKey
+from astrolabe.identity.signed_links import SignedLinks
+from astrolabe.identity.signing import Signer
 from astrolabe.identity.rights import Rights
 from astrolabe.jobs.model import Job, Phase
 from astrolabe.jobs.service import JobService
@@ -150,6 +153,20 @@ class ProcessContext:
         )
         self._resources.callback(jobs.close)
         return jobs
+
+    @cached_property
+    def root_key(self) -> RootKey:
+        """The platform's own secret, from which every key that it signs with is derived."""
+        configured = self.settings.auth.secret_key
+        return RootKey.open(
+            self.settings.paths.secrets,
+            configured=None if configured is None else configured.get_secret_value(),
+        )
+
+    @cached_property
+    def signed_links(self) -> SignedLinks:
+        """Makes and checks signed links."""
+        return SignedLinks(Signer(self.root_key.derive("signed-link")))
 
     @cached_property
     def upload_resolver(self) -> UploadResolver:

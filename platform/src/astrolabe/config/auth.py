@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from astrolabe.config.sections import Section, Strings
 from astrolabe.identity.scopes import SCOPES
@@ -30,6 +30,12 @@ class AuthSettings(Section):
     anonymous: Strings = Field(
         ("*",),
         description="Services that may be used without a login (tap, scs); `*` for all.",
+    )
+    secret_key: SecretStr | None = Field(
+        None,
+        description="Secret of at least 32 characters that signs and encrypts what only the "
+        "platform may make; the same in all processes, only from the environment. Default: made "
+        "once in HOME/secrets.",
     )
     user_scopes: Strings = Field(_USER_SCOPES, description="Scopes of every user.")
     group_scopes: dict[str, tuple[str, ...]] = Field(

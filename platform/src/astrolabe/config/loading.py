@@ -101,6 +101,11 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 
 def _refuse_secrets(settings: Mapping[str, Any], path: Path) -> None:
+    auth = settings.get("auth")
+    if isinstance(auth, dict) and auth.get("secret_key") is not None:
+        raise BadParameterError(
+            f"{path}: auth.secret_key is a secret: set ASTROLABE_AUTH__SECRET_KEY instead"
+        )
     database = settings.get("database")
     if not isinstance(database, dict):
         return
@@ -172,8 +177,9 @@ def _explain(exc: ValidationError, origins: tuple[tuple[str, Mapping[str, Any]],
         return f"{origin}: unknown setting {name}{_nearest(location[-1], known, prefix=prefix)}"
     reason = error["msg"].removeprefix("Value error, ")
     reason = reason[0].lower() + reason[1:]
-    # A password may stand in what was given for the database.
-    given = "" if location[0] == "database" else f" = {error['input']!r}"
+    # A password may stand in what was given for the database, a key in what was for `auth`.
+    is_secret = location[0] == "database" or location[-1] == "secret_key"
+    given = "" if is_secret else f" = {error['input']!r}"
     return f"{origin}: {name}{given}: {reason}"
 
 
