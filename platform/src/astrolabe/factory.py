@@ -30,6 +30,7 @@ from astrolabe.identity import Principal
 from astrolabe.identity.root_key import RootKey
 from astrolabe.identity.signed_links import SignedLinks
 from astrolabe.identity.signing import Signer
+from astrolabe.identity.quotas import Quotas
 from astrolabe.identity.rights import Rights
 from astrolabe.jobs.model import Job, Phase
 from astrolabe.jobs.service import JobService
@@ -101,6 +102,23 @@ class ProcessContext:
             data_rights_group=auth.data_rights_group,
             anonymous_services=auth.anonymous,
         )
+
+    @cached_property
+    def quotas(self) -> Quotas:
+        """Keeps every user within quotas."""
+        given = self.settings.quotas.model_dump()
+        wait_seconds = given.pop("wait_seconds")
+        prefix = "anonymous_"
+        quotas = Quotas(
+            self.database,
+            defaults={name: v for name, v in given.items() if not name.startswith(prefix)},
+            anonymous={
+                name.removeprefix(prefix): v for name, v in given.items() if name.startswith(prefix)
+            },
+            wait_seconds=wait_seconds,
+        )
+        self._resources.callback(quotas.close)
+        return quotas
 
     @cached_property
     def row_groups(self) -> RowGroupReader:
