@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from typing import Self
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 from astrolabe.catalogs.engines.duckdb import DuckDBEngine
 from astrolabe.catalogs.engines.row_groups import RowGroupReader
 from astrolabe.catalogs.iceberg import IcebergTables
+from astrolabe.catalogs.permissions import ReadableCatalog
 from astrolabe.catalogs.query import QueryService
 from astrolabe.catalogs.results import ResultStore, StoredResult
 from astrolabe.catalogs.store import CatalogStore
@@ -27,12 +29,25 @@ from astrolabe.core.errors import AstrolabeError
 from astrolabe.core.migrate import upgrade
 from astrolabe.core.version import SERVER_SOFTWARE
 from astrolabe.identity import Principal
-from astrolabe.identity.root_key import RootKey
-from astrolabe.identity.signed_links import SignedLinks
-from astrolabe.identity.signing import Signer
+from astrolabe.identity.audit import AuditLog
+from astrolabe.identity.authenticator import Authenticator
+from astrolabe.identity.groups import GroupService
+from astrolabe.identity.model import AccountEnd
+from astrolabe.identity.names import NameRegistry
+from astrolabe.identity.openid_accounts import OpenIDAccounts
+from astrolabe.identity.passwords import Passwords
 from astrolabe.identity.quotas import Quotas
 from astrolabe.identity.rights import Rights
+from astrolabe.identity.root_key import RootKey
+from astrolabe.identity.scopes import ScopePolicy
+from astrolabe.identity.signed_links import SignedLinks
+from astrolabe.identity.signing import Signer
+from astrolabe.identity.throttle import LoginThrottle
+from astrolabe.identity.tokens import TokenService
+from astrolabe.identity.upkeep import IdentityUpkeep
+from astrolabe.identity.users import UserService
 from astrolabe.jobs.model import Job, Phase
+from astrolabe.jobs.owners import JobOwners
 from astrolabe.jobs.service import JobService
 from astrolabe.jobs.store import JobStore
 from astrolabe.jobs.worker import Worker
@@ -93,6 +108,115 @@ class ProcessContext:
         self.close()
 
     @cached_property
+    def scope_policy(self) -> ScopePolicy:
+        """What groups allow."""
+        auth = self.settings.auth
+        return ScopePolicy(user_scopes=auth.user_scopes, group_scopes=auth.group_scopes)
+
+    @cached_property
+    def names(self) -> NameRegistry:
+        """Gives names and numbers to users and groups."""
+        auth = self.settings.auth
+        return NameRegistry(first_number=auth.first_number, last_number=auth.last_number)
+
+    @cached_property
+    def audit(self) -> AuditLog:
+        """What was done to people, groups, rights and quotas."""
+        return AuditLog(self.database)
+
+    @cached_property
+    def tokens(self) -> TokenService:
+        """Makes and ends tokens."""
+        auth = self.settings.auth
+        return TokenService(
+            self.database,
+            policy=self.scope_policy,
+            session_lifetime=timedelta(hours=auth.session_hours),
+            user_lifetime=timedelta(days=auth.token_days),
+            user_limit=auth.tokens_per_user,
+        )
+
+    @cached_property
+    def authenticator(self) -> Authenticator:
+        """From a token to a principal."""
+        authenticator = Authenticator(
+            self.database,
+            policy=self.scope_policy,
+            cache_seconds=self.settings.auth.cache_seconds,
+        )
+        self.tokens.subscribe(authenticator.forget)
+        self.groups.subscribe(authenticator.forget)
+        self._resources.callback(authenticator.close)
+        return authenticator
+
+    @cached_property
+    def groups(self) -> GroupService:
+        """Makes, changes and ends groups."""
+        return GroupService(
+            self.database,
+            names=self.names,
+            policy=self.scope_policy,
+            audit=self.audit,
+            groups_per_user=self.settings.auth.groups_per_user,
+        )
+
+    @cached_property
+    def throttle(self) -> LoginThrottle:
+        """Slows down who guesses passwords."""
+        auth = self.settings.auth
+        return LoginThrottle(
+            self.database,
+            account_attempts=auth.account_attempts,
+            address_attempts=auth.address_attempts,
+        )
+
+    @cached_property
+    def users(self) -> UserService:
+        """Accounts: made, logged in to, changed and ended."""
+        auth = self.settings.auth
+        users = UserService(
+            self.database,
+            names=self.names,
+            policy=self.scope_policy,
+            passwords=Passwords(
+                memory_mb=auth.argon2_memory_mb,
+                passes=auth.argon2_passes,
+                lanes=auth.argon2_lanes,
+                shortest=auth.password_characters,
+            ),
+            throttle=self.throttle,
+            tokens=self.tokens,
+            audit=self.audit,
+            link_lifetime=timedelta(hours=auth.login_link_hours),
+        )
+        users.on_end(self._end_jobs)
+        return users
+
+    @cached_property
+    def openid_accounts(self) -> OpenIDAccounts:
+        """Accounts of people who log in at an OpenID Connect provider."""
+        return OpenIDAccounts(
+            self.database,
+            users=self.users,
+            names=self.names,
+            audit=self.audit,
+            on_change=self.authenticator.forget,
+        )
+
+    @cached_property
+    def identity_upkeep(self) -> IdentityUpkeep:
+        """What has to be done about identity from time to time, by any worker."""
+        return IdentityUpkeep(
+            self.database,
+            users=self.users,
+            audit=self.audit,
+            throttle=self.throttle,
+            keep=timedelta(days=self.settings.auth.history_days),
+            active_owners=JobOwners(self.job_store).active,
+            end_jobs=self._end_jobs,
+        )
+
+    @cached_property
     def rights(self) -> Rights:
         """Says who may do what."""
         auth = self.settings.auth
@@ -100,8 +224,12 @@ class ProcessContext:
             self.database,
             default_access=auth.default_access,
             data_rights_group=auth.data_rights_group,
-            anonymous_services=auth.anonymous,
         )
+
+    @cached_property
+    def readable(self) -> ReadableCatalog:
+        """The catalog as each caller may see it."""
+        return ReadableCatalog(self.catalog.view, self.rights)
 
     @cached_property
     def quotas(self) -> Quotas:
@@ -145,7 +273,7 @@ class ProcessContext:
         """Runs ADQL."""
         settings = self.settings
         return QueryService(
-            view=self.catalog.view,
+            view=self.readable.view,
             metadata_tables=self.tap_schema.of,
             engine=self.engine,
             maxrec_default=settings.tap.maxrec_default,
@@ -154,6 +282,7 @@ class ProcessContext:
             server_software=SERVER_SOFTWARE,
             publisher=settings.server.publisher,
             row_groups=self.row_groups,
+            quotas=self.quotas,
         )
 
     @cached_property
@@ -207,6 +336,12 @@ class ProcessContext:
             slots=self.settings.engine_workers,
             on_delete=self._clean_up,
         )
+
+    def _end_jobs(self, end: AccountEnd) -> None:
+        owners = JobOwners(self.job_store)
+        owners.abort(end.username)
+        if end.hand_over_to is not None:
+            owners.hand_over(end.username, end.hand_over_to)
 
     def _clean_up(self, job: Job) -> None:
         self.results.delete(job.job_id)

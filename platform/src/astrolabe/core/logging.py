@@ -40,6 +40,8 @@ _HARMLESS_NAMES: Final = frozenset({"token_key"})
 # Our own tokens keep their public key; of the others nothing is known to be harmless.
 _OWN_TOKEN: Final = re.compile(r"\b(al-[A-Za-z0-9_-]{22})\.[A-Za-z0-9_-]{22}")
 _CREDENTIALS: Final = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9+/=._~-]{8,}", re.IGNORECASE)
+# One-time login links.
+_LOGIN_LINK: Final = re.compile(r"([?&]link=)[A-Za-z0-9_-]+")
 _URL_PASSWORD: Final = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+@", re.IGNORECASE)
 
 # Libraries whose every request or statement would be an event of its own.
@@ -162,4 +164,5 @@ def _redacted_item(item: Any) -> Any:  # noqa: ANN401 - any value may be logged
 def _redacted_text(text: str) -> str:
     text = _OWN_TOKEN.sub(rf"\1.{REDACTED}", text)
     text = _CREDENTIALS.sub(rf"\1 {REDACTED}", text)
+    text = _LOGIN_LINK.sub(rf"\1{REDACTED}", text)
     return _URL_PASSWORD.sub(rf"\1{REDACTED}@", text)

@@ -142,9 +142,7 @@ class GroupService:
                 connection, self._names, name, description=text, created_by=username
             )
             if first is not None:
-                membership.put_member(
-                    connection, name, first, role=Role.OWNER, added_by=username
-                )
+                membership.put_member(connection, name, first, role=Role.OWNER, added_by=username)
             self._record(connection, by, "group.create", name, {"owner": first}, address)
             made = _group_of(connection.execute(_groups().where(GROUP.c.group_name == name)).one())
         self._tell()
@@ -284,9 +282,7 @@ class GroupService:
             self._record(connection, by, "group.add", group, detail, address)
         self._tell()
 
-    def remove(
-        self, group: str, member: str, *, by: Principal, address: str | None = None
-    ) -> None:
+    def remove(self, group: str, member: str, *, by: Principal, address: str | None = None) -> None:
         """End a membership; members may leave by themselves.
 
         Raises
@@ -525,9 +521,7 @@ class GroupService:
         detail: dict[str, Any],
         address: str | None,
     ) -> None:
-        self._audit.record(
-            actor_name(by), action, group, detail, address, connection=connection
-        )
+        self._audit.record(actor_name(by), action, group, detail, address, connection=connection)
 
     def _tell(self) -> None:
         for listener in tuple(self._listeners):

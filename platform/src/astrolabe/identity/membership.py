@@ -159,9 +159,7 @@ def put_member(
         )
     )
     connection.execute(
-        delete(INVITATION).where(
-            INVITATION.c.group_name == group, INVITATION.c.username == member
-        )
+        delete(INVITATION).where(INVITATION.c.group_name == group, INVITATION.c.username == member)
     )
 
 

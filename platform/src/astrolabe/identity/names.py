@@ -25,7 +25,7 @@ RESERVED_NAMES: Final = frozenset(
     platform portal postgres private prompt public release root scratch service shared survey sys
     system tap tap_schema tap_upload temp tmp token trash true trusted user users vospace workspace
     www
-    """.split()
+    """.split()  # noqa: SIM905 - a hundred quoted words would hide the words
 )
 """Names that would be taken for something else; only the platform itself makes some of them."""
 
@@ -73,7 +73,9 @@ class NameRegistry:
     first_number: int
     last_number: int
 
-    def take(self, connection: Connection, name: str, kind: str, *, number: int | None = None) -> int:
+    def take(
+        self, connection: Connection, name: str, kind: str, *, number: int | None = None
+    ) -> int:
         """Register `name` for a new user or group and return its number.
 
         Parameters
@@ -92,9 +94,7 @@ class NameRegistry:
         ConflictError
             Raised if the name or the number is or was somebody else's, or the range is used up.
         """
-        if connection.dialect.name == "postgresql":
-            # Two who ask at once must not get one number; SQLite has one writer anyway.
-            connection.execute(text("LOCK TABLE identity_name IN SHARE ROW EXCLUSIVE MODE"))
+        self.lock(connection)
         if connection.execute(select(NAME.c.name).where(NAME.c.name == name)).first():
             raise ConflictError(
                 f"The name {name!r} is taken or was once; names are never used again."
@@ -106,6 +106,12 @@ class NameRegistry:
             insert(NAME).values(name=name, kind=kind, number=chosen, created=utc_now())
         )
         return chosen
+
+    def lock(self, connection: Connection) -> None:
+        """Let nobody else take a name before the transaction ends: numbers are given once."""
+        if connection.dialect.name == "postgresql":
+            # SQLite has one writer anyway.
+            connection.execute(text("LOCK TABLE identity_name IN SHARE ROW EXCLUSIVE MODE"))
 
     def retire(self, connection: Connection, name: str) -> None:
         """Say that nobody has `name` any more; it stays taken."""

@@ -371,9 +371,7 @@ class TokenService:
                     address=address,
                     detail={"from": row.name, "to": new},
                 )
-            return token_of(
-                connection.execute(select(TOKEN).where(TOKEN.c.token_key == key)).one()
-            )
+            return token_of(connection.execute(select(TOKEN).where(TOKEN.c.token_key == key)).one())
 
     def revoke(self, key: str, *, by: Principal, address: str | None = None) -> None:
         """End a token and all its children; one that has ended already is no error.
