@@ -8,7 +8,7 @@ without a rule has the default access of the settings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -172,8 +172,6 @@ class Rights:
         Access of what has no rule: public, users or private.
     data_rights_group
         The group whose members are meant by the access ``users``; `None` for every user.
-    anonymous_services
-        Services that may be used without a login; ``*`` for all.
     on_change
         Called with (who, action, target, detail) after each change of a rule.
     check_seconds
@@ -186,14 +184,12 @@ class Rights:
         *,
         default_access: str = "public",
         data_rights_group: str | None = None,
-        anonymous_services: Collection[str] = ("*",),
         on_change: OnChange = lambda *_: None,
         check_seconds: float = 1.0,
     ) -> None:
         self._database = database
         self._default = Access(default_access)
         self._data_rights_group = data_rights_group or None
-        self._anonymous_services = frozenset(anonymous_services)
         self._on_change = on_change
         self._rules = Refreshing(database, _read_rules, check_seconds=check_seconds)
         self._made: tuple[Mapping[tuple[str, str], StoredRule], Policy] | None = None
@@ -256,24 +252,6 @@ class Rights:
         if not self.may(principal, "list", resource):
             raise NotFoundError(f"There is no {resource.kind} {resource.name[:200]!r}.")
         raise ForbiddenError(f"You may not {action} the {resource.kind} {resource.name[:200]!r}.")
-
-    def require_service(self, principal: Principal, service: str) -> None:
-        """Make sure that a caller may use a service at all.
-
-        Raises
-        ------
-        UnauthenticatedError
-            Raised if the caller is anonymous and the service wants a login.
-        """
-        if principal.username is None and not self.is_open(service):
-            raise UnauthenticatedError(
-                f"The service {service} of this platform wants a login (setting auth.anonymous)."
-            )
-
-    def is_open(self, service: str) -> bool:
-        """Whether a service may be used without a login."""
-        open_services = self._anonymous_services
-        return "*" in open_services or service in open_services
 
     @property
     def anonymous_may_miss(self) -> bool:
