@@ -15,6 +15,7 @@ from astrolabe.config import Settings, load_settings
 from astrolabe.core.errors import BadParameterError
 from astrolabe.core.version import SERVER_SOFTWARE, VERSION
 from astrolabe.factory import ProcessContext
+from astrolabe_api.common.challenges import Challenges
 from astrolabe_api.common.errors import ErrorForm, declare_error_form, install_error_handlers
 from astrolabe_api.common.middleware import add_middleware
 from astrolabe_api.common.state import ApiState, public_base
@@ -79,7 +80,11 @@ def create_app(
             app.include_router(router)
     for prefix, form in _ERROR_FORMS.items():
         declare_error_form(app, prefix, form)
-    install_error_handlers(app, docs_url=f"{public_base(known)}/docs/reference/errors.html")
+    install_error_handlers(
+        app,
+        docs_url=f"{public_base(known)}/docs/reference/errors.html",
+        challenges=Challenges(public_base(known)),
+    )
     add_middleware(
         app,
         software=SERVER_SOFTWARE,

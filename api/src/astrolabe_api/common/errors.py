@@ -37,13 +37,15 @@ from astrolabe.core.errors import (
     UnauthenticatedError,
 )
 from astrolabe.tables.model import Info
-from astrolabe_api.common.requests import accepts_json, request_id
+from astrolabe_api.common.challenges import Challenges
+from astrolabe_api.common.requests import accepts_json, notes_of, request_id
 from astrolabe_api.common.votable import VOTABLE_MIME, error_document
 
 __all__ = [
     "PROBLEM_MIME",
     "ErrorForm",
     "Failure",
+    "add_challenges",
     "declare_error_form",
     "error_response",
     "failure_response",
@@ -79,6 +81,7 @@ class ErrorForm(StrEnum):
 class _Forms:
     by_prefix: dict[str, ErrorForm] = field(default_factory=dict)
     docs_url: str = ""
+    challenges: Challenges = field(default_factory=lambda: Challenges(""))
 
     def of(self, path: str) -> ErrorForm:
         matching = (p for p in self.by_prefix if path == p or path.startswith(f"{p}/"))
@@ -91,18 +94,35 @@ def declare_error_form(app: FastAPI, prefix: str, form: ErrorForm) -> None:
     _forms(app).by_prefix[prefix] = form
 
 
-def install_error_handlers(app: FastAPI, *, docs_url: str) -> None:
+def install_error_handlers(
+    app: FastAPI, *, docs_url: str, challenges: Challenges | None = None
+) -> None:
     """Make `app` render every error by the rules of this module.
 
     Parameters
     ----------
     docs_url
         Absolute address of the page that explains the error codes; problem details point to it.
+    challenges
+        What a caller who has to log in is offered; without any only the scheme Bearer is named.
     """
-    _forms(app).docs_url = docs_url
+    forms = _forms(app)
+    forms.docs_url = docs_url
+    if challenges is not None:
+        forms.challenges = challenges
     app.add_exception_handler(AstrolabeError, _on_error)
     app.add_exception_handler(HTTPException, _on_error)
     app.add_exception_handler(RequestValidationError, _on_error)
+
+
+def add_challenges(connection: HTTPConnection, response: Response) -> Response:
+    """Tell a caller who came without a (good) credential how he could log in.
+
+    For answers that everybody gets, such as ``/capabilities``: AuthVO's optional authentication.
+    """
+    if notes_of(connection).principal.is_anonymous:
+        _forms(connection.scope["app"]).challenges.add_to(response, connection)
+    return response
 
 
 def prefer_json_errors(connection: HTTPConnection) -> None:
@@ -174,12 +194,15 @@ def failure_response(
             body, media_type = f"{failure.detail}\n", "text/plain; charset=utf-8"
         case ErrorForm.PROBLEM:
             body, media_type = _problem(failure, identifier, forms.docs_url), PROBLEM_MIME
-    return Response(
+    response = Response(
         body.encode(),
         status_code=status,
         headers={"Cache-Control": "no-store", **(headers or {})},
         media_type=media_type,
     )
+    if status == HTTPStatus.UNAUTHORIZED:
+        forms.challenges.add_to(response, connection)
+    return response
 
 
 async def _on_error(request: Request, exc: Exception) -> Response:
@@ -227,7 +250,7 @@ def _allowed_methods(connection: HTTPConnection) -> list[str]:
     routes: list[BaseRoute] = connection.app.routes
     return [
         method
-        for method in ("GET", "POST", "PUT", "DELETE")
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
         if any(
             route.matches({**connection.scope, "method": method})[0] is Match.FULL
             for route in routes

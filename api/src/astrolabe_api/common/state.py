@@ -13,10 +13,12 @@ from astrolabe.catalogs.uploads import UploadStore
 from astrolabe.config import Settings
 from astrolabe.core.clock import utc_now
 from astrolabe.factory import ProcessContext
+from astrolabe.identity.signing import Signer
+from astrolabe_api.common.csrf import CsrfTokens
 from astrolabe_api.common.multipart import MultipartLimits
 from astrolabe_api.common.pools import WorkPool
 
-__all__ = ["ApiState", "State", "public_base", "state_of"]
+__all__ = ["ApiState", "State", "public_base", "state_of", "takes_anonymous"]
 
 _METADATA_THREADS = 4
 _RESULT_THREADS = 2
@@ -38,6 +40,8 @@ class ApiState:
         Runs science queries.
     result_pool
         Renders stored results.
+    csrf
+        The tokens of our own pages' forms.
     started
         When this process began to serve.
     """
@@ -46,6 +50,7 @@ class ApiState:
     metadata_pool: WorkPool
     query_pool: WorkPool
     result_pool: WorkPool
+    csrf: CsrfTokens
     started: datetime
 
     @classmethod
@@ -67,6 +72,7 @@ class ApiState:
             result_pool=WorkPool(
                 "result", threads=_RESULT_THREADS, waiting=settings.limits.waiting_queries
             ),
+            csrf=CsrfTokens(Signer(context.root_key.derive("csrf"))),
             started=utc_now(),
         )
 
@@ -101,6 +107,12 @@ class ApiState:
 def public_base(settings: Settings) -> str:
     """Return the platform's public address without a slash at its end."""
     return str(settings.server.public_url).rstrip("/")
+
+
+def takes_anonymous(settings: Settings, service: str) -> bool:
+    """Whether `service` may be used without a login."""
+    allowed = settings.auth.anonymous
+    return "*" in allowed or service in allowed
 
 
 def state_of(connection: HTTPConnection) -> ApiState:

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from astrolabe.core.errors import BadParameterError
 from astrolabe.jobs.model import Phase
-from astrolabe_api.common.auth import Caller
+from astrolabe_api.common.auth import Caller, open_to_all, public, requires
 from astrolabe_api.common.metrics import METRICS_MIME, render_metrics
 from astrolabe_api.common.state import State, public_base
 from astrolabe_api.gateway.discovery import DISCOVERY_PATH, Discovery, discovery_document
@@ -34,6 +34,7 @@ def gateway_routers() -> tuple[APIRouter, ...]:
         methods=["GET"],
         response_model=Health,
         responses={HTTPStatus.SERVICE_UNAVAILABLE.value: {"model": Health}},
+        dependencies=[open_to_all()],
         summary="State of the platform's parts: 200 when every table answers",
     )
     router.add_api_route(
@@ -41,6 +42,7 @@ def gateway_routers() -> tuple[APIRouter, ...]:
         gateway.discovery,
         methods=["GET"],
         response_model=Discovery,
+        dependencies=[public()],
         summary="Every service and data set",
     )
     router.add_api_route(
@@ -48,15 +50,21 @@ def gateway_routers() -> tuple[APIRouter, ...]:
         gateway.jobs,
         methods=["GET"],
         response_model=JobList,
+        dependencies=[requires("read:tap", service="tap")],
         summary="All jobs of the caller, the newest first",
     )
-    for path, handler, summary in (
-        ("/metrics", gateway.metrics, "Prometheus metrics"),
-        ("/", gateway.landing, "Front page"),
-        ("/api/docs", gateway.api_docs, "This list"),
+    for path, handler, access, summary in (
+        ("/metrics", gateway.metrics, open_to_all(), "Prometheus metrics"),
+        ("/", gateway.landing, public(), "Front page"),
+        ("/api/docs", gateway.api_docs, open_to_all(), "This list"),
     ):
         router.add_api_route(
-            path, handler, methods=["GET"], summary=summary, response_class=Response
+            path,
+            handler,
+            methods=["GET"],
+            summary=summary,
+            response_class=Response,
+            dependencies=[access],
         )
     return (router,)
 
@@ -81,15 +89,15 @@ class _Gateway:
     async def metrics(self) -> Response:
         return Response(render_metrics(), headers={"Content-Type": METRICS_MIME})
 
-    async def discovery(self, state: State) -> Response:
-        view = await run_in_threadpool(state.context.catalog.view)
+    async def discovery(self, state: State, caller: Caller) -> Response:
+        view = await run_in_threadpool(state.context.readable.view, caller)
         document = discovery_document(state.settings, view)
         return JSONResponse(
             document.model_dump(mode="json", by_alias=True), headers={"Cache-Control": "no-cache"}
         )
 
-    async def landing(self, state: State) -> Response:
-        view = await run_in_threadpool(state.context.catalog.view)
+    async def landing(self, state: State, caller: Caller) -> Response:
+        view = await run_in_threadpool(state.context.readable.view, caller)
         return landing_page(discovery_document(state.settings, view))
 
     async def jobs(

@@ -145,7 +145,7 @@ def _check_address(address: str) -> None:
         and not parts.fragment
         and path.startswith(_PLACES)
         and all(part not in {".", ".."} for part in path.split("/"))
-        and all(" " < char and char not in "\\#\x7f" for char in address)
+        and all(char > " " and char not in "\\#\x7f" for char in address)
     )
     if not is_plain:
         raise BadParameterError(

@@ -61,15 +61,17 @@ class UwsKind(Protocol):
         """Return a result's content."""
 
 
-def uws_router(kind: UwsKind) -> APIRouter:
+def uws_router(kind: UwsKind, *, access: Any) -> APIRouter:  # noqa: ANN401 - a FastAPI dependency
     """Return the router of all jobs of one kind.
 
     Parameters
     ----------
     kind
         The kind of job, its path and how its results are sent.
+    access
+        Who may come, as `astrolabe_api.common.auth.requires` says it.
     """
-    router = APIRouter(prefix=kind.path, tags=[f"{kind.kind}: async jobs"])
+    router = APIRouter(prefix=kind.path, tags=[f"{kind.kind}: async jobs"], dependencies=[access])
     handlers = _Handlers(kind)
     for path, method, handler, summary in (
         ("", "GET", handlers.list_jobs, "List the caller's jobs"),
