@@ -20,8 +20,8 @@ from astrolabe.identity.model import UserStatus
 from astrolabe.identity.principal import Principal
 from astrolabe.identity.schema import NAME, TOKEN, USER
 from astrolabe.identity.scopes import LAB_FORBIDDEN, ScopePolicy
+from astrolabe.identity.token_rows import groups_of
 from astrolabe.identity.token_text import TokenText, hash_secret, is_token_key, same_hash
-from astrolabe.identity.tokens import groups_of
 
 __all__ = ["Authenticator"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, delete, insert, or_, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from astrolabe.core.clock import utc_now
 from astrolabe.core.database import Database
@@ -18,7 +18,7 @@ from astrolabe.core.errors import (
 )
 from astrolabe.core.ids import new_job_id
 from astrolabe.identity import membership
-from astrolabe.identity.audit import AuditLog, page_limit
+from astrolabe.identity.audit import AuditLog
 from astrolabe.identity.authority import (
     OPERATOR,
     actor_name,
@@ -27,12 +27,12 @@ from astrolabe.identity.authority import (
     require_scope,
     require_user,
 )
-from astrolabe.identity.model import Group, Invitation, Member, Role
+from astrolabe.identity.group_reader import GroupReader, invitation_of
+from astrolabe.identity.model import Group, Invitation, Role
 from astrolabe.identity.names import NameRegistry, check_name
 from astrolabe.identity.principal import Principal
 from astrolabe.identity.schema import GROUP, INVITATION, MEMBER, NAME
 from astrolabe.identity.scopes import ADMIN_GROUP, ScopePolicy
-from astrolabe.identity.tokens import groups_of
 
 __all__ = ["GroupService"]
 
@@ -40,7 +40,7 @@ _INVITATION_LIFE: Final = timedelta(days=30)
 _DESCRIPTION_LENGTH: Final = 1000
 
 
-class GroupService:
+class GroupService(GroupReader):
     """Makes, changes and ends groups.
 
     Owners may do everything with their group; admins invite and remove members; members see who
@@ -71,7 +71,7 @@ class GroupService:
         audit: AuditLog,
         groups_per_user: int,
     ) -> None:
-        self._database = database
+        super().__init__(database)
         self._names = names
         self._policy = policy
         self._audit = audit
@@ -81,11 +81,6 @@ class GroupService:
     def subscribe(self, listener: Callable[[], None]) -> None:
         """Call `listener` after each change of memberships that this process makes."""
         self._listeners.append(listener)
-
-    def of(self, username: str) -> frozenset[str]:
-        """Return the groups that a user is in, himself or through a nested group."""
-        with self._database.read() as connection:
-            return groups_of(connection, username)
 
     def create(
         self,
@@ -144,88 +139,11 @@ class GroupService:
             if first is not None:
                 membership.put_member(connection, name, first, role=Role.OWNER, added_by=username)
             self._record(connection, by, "group.create", name, {"owner": first}, address)
-            made = _group_of(connection.execute(_groups().where(GROUP.c.group_name == name)).one())
+            made = group_of(
+                connection.execute(all_groups().where(GROUP.c.group_name == name)).one()
+            )
         self._tell()
         return made
-
-    def get(self, name: str, *, by: Principal | None = None) -> Group:
-        """Return a group.
-
-        Parameters
-        ----------
-        name
-            Its name.
-        by
-            Who asks; others' groups are there for administrators only.  `None`: the platform.
-
-        Raises
-        ------
-        NotFoundError
-            Raised if there is none that the caller may see.
-        """
-        with self._database.read() as connection:
-            self._check_visible(connection, name, by)
-            row = connection.execute(_groups().where(GROUP.c.group_name == name)).one_or_none()
-        if row is None:
-            raise NotFoundError(f"There is no group {name[:64]}.")
-        return _group_of(row)
-
-    def page(
-        self, *, cursor: str | None = None, limit: int = 100
-    ) -> tuple[tuple[Group, ...], str | None]:
-        """Return a page of all groups in the order of their names, and the next cursor.
-
-        Raises
-        ------
-        BadParameterError
-            Raised if `limit` is not one.
-        """
-        count = page_limit(limit)
-        query = _groups().order_by(GROUP.c.group_name).limit(count + 1)
-        if cursor is not None:
-            query = query.where(GROUP.c.group_name > cursor)
-        with self._database.read() as connection:
-            groups = tuple(_group_of(row) for row in connection.execute(query))
-        return groups[:count], groups[count - 1].name if len(groups) > count else None
-
-    def memberships(self, username: str) -> tuple[tuple[Group, Role], ...]:
-        """Return the groups that a user is in, with his role in each.
-
-        In a group that he is in through a nested one he is a plain member.
-        """
-        direct = select(MEMBER.c.group_name).where(MEMBER.c.member == username)
-        query = (
-            _groups()
-            .add_columns(MEMBER.c.member, MEMBER.c.role)
-            .join(MEMBER, MEMBER.c.group_name == GROUP.c.group_name)
-            .where(or_(MEMBER.c.member == username, MEMBER.c.member.in_(direct)))
-            .order_by(GROUP.c.group_name)
-        )
-        found: dict[str, tuple[Group, Role]] = {}
-        with self._database.read() as connection:
-            for row in connection.execute(query):
-                if row.member == username or row.group_name not in found:
-                    found[row.group_name] = (_group_of(row), Role(row.role))
-        return tuple(found.values())
-
-    def members(self, name: str, *, by: Principal | None = None) -> tuple[Member, ...]:
-        """Return the direct members of a group, owners first.
-
-        Raises
-        ------
-        NotFoundError
-            Raised if there is no group that the caller may see.
-        """
-        query = (
-            select(MEMBER, NAME.c.kind)
-            .join(NAME, NAME.c.name == MEMBER.c.member)
-            .where(MEMBER.c.group_name == name)
-        )
-        with self._database.read() as connection:
-            self._check_visible(connection, name, by)
-            members = [_member_of(row) for row in connection.execute(query)]
-        order = list(Role)
-        return tuple(sorted(members, key=lambda m: (order.index(m.role), m.name)))
 
     def describe(
         self, name: str, description: str, *, by: Principal, address: str | None = None
@@ -374,20 +292,7 @@ class GroupService:
             ).one()
             detail = {"member": username, "role": role}
             self._record(connection, by, "group.invite", group, detail, address)
-        return _invitation_of(row)
-
-    def invitations(
-        self, *, username: str | None = None, group: str | None = None
-    ) -> tuple[Invitation, ...]:
-        """Return invitations that wait for an answer: to a user, to a group or all."""
-        query = select(INVITATION).where(INVITATION.c.expires > utc_now())
-        if username is not None:
-            query = query.where(INVITATION.c.username == username)
-        if group is not None:
-            query = query.where(INVITATION.c.group_name == group)
-        with self._database.read() as connection:
-            rows = connection.execute(query.order_by(INVITATION.c.created))
-            return tuple(_invitation_of(row) for row in rows)
+        return invitation_of(row)
 
     def accept(self, invitation_id: str, *, by: Principal, address: str | None = None) -> Group:
         """Join the group of an invitation.
@@ -465,7 +370,7 @@ class GroupService:
 
     def _manage(self, connection: Connection, group: str, by: Principal, needed: Role) -> None:
         """Check that the caller may change a group, and lock it."""
-        self._check_visible(connection, group, by)
+        self.check_visible(connection, group, by)
         membership.lock_groups(connection, group)
         given = self._policy.given_by(group).union(
             *(self._policy.given_by(outer) for outer in membership.nested_in(connection, group))
@@ -481,13 +386,6 @@ class GroupService:
             )
         if given or not own:
             require_recent_login(by)
-
-    def _check_visible(self, connection: Connection, name: str, by: Principal | None) -> None:
-        seen = by is None or may_administer_users(by)
-        if not seen and by is not None and by.username is not None:
-            seen = name in groups_of(connection, by.username)
-        if not seen or not membership.is_group(connection, name):
-            raise NotFoundError(f"There is no group {name[:64]}.")
 
     def _check_limit(self, connection: Connection, owner: str) -> None:
         # Locks the owner's row: two requests at once must not both be the last allowed one.
@@ -528,10 +426,6 @@ class GroupService:
             listener()
 
 
-def _groups() -> Any:  # noqa: ANN401 - SQLAlchemy's type of these columns is a page long
-    return select(GROUP, NAME.c.number).join(NAME, NAME.c.name == GROUP.c.group_name)
-
-
 def _needed(role: Role | None) -> Role:
     """Return the role that is needed to give or take `role`: admins deal with members only."""
     return Role.OWNER if role in {Role.OWNER, Role.ADMIN} else Role.ADMIN
@@ -560,36 +454,3 @@ def _checked_description(description: str) -> str:
     if len(text) > _DESCRIPTION_LENGTH:
         raise BadParameterError(f"A description has at most {_DESCRIPTION_LENGTH} characters.")
     return text
-
-
-def _group_of(row: Row[*tuple[Any, ...]]) -> Group:
-    return Group(
-        name=row.group_name,
-        gid=row.number,
-        description=row.description,
-        created=row.created,
-        created_by=row.created_by,
-        from_claims=row.from_claims,
-    )
-
-
-def _member_of(row: Row[*tuple[Any, ...]]) -> Member:
-    return Member(
-        name=row.member,
-        is_group=row.kind == "group",
-        role=Role(row.role),
-        from_claims=row.from_claims,
-        added=row.added,
-    )
-
-
-def _invitation_of(row: Row[*tuple[Any, ...]]) -> Invitation:
-    return Invitation(
-        invitation_id=row.invitation_id,
-        group=row.group_name,
-        username=row.username,
-        role=Role(row.role),
-        invited_by=row.invited_by,
-        created=row.created,
-        expires=row.expires,
-    )

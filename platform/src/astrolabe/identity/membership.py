@@ -14,6 +14,7 @@ from astrolabe.identity.scopes import ADMIN_GROUP
 __all__ = [
     "administrators",
     "check_nesting",
+    "check_not_last_administrator",
     "drop_group",
     "is_active_user",
     "is_group",
@@ -100,6 +101,19 @@ def administrators(connection: Connection) -> frozenset[str]:
         )
     )
     return frozenset(connection.execute(query).scalars())
+
+
+def check_not_last_administrator(connection: Connection, username: str) -> None:
+    """Check that the platform keeps an administrator without this user.
+
+    Raises
+    ------
+    ConflictError
+        Raised if it would not.
+    """
+    lock_groups(connection, ADMIN_GROUP)
+    if administrators(connection) == {username}:
+        raise ConflictError(f"{username} is the last administrator; make somebody else one first.")
 
 
 def make_group(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, func, insert, or_, select, update
+from sqlalchemy import Connection, func, select, update
 
 from astrolabe.core.clock import utc_now
 from astrolabe.core.database import Database
@@ -17,33 +17,36 @@ from astrolabe.core.errors import (
     NotFoundError,
     UnauthenticatedError,
 )
-from astrolabe.identity.audit import cursor_number, page_limit
 from astrolabe.identity.authority import (
     actor_name,
-    may_administer_users,
     require_recent_login,
     require_scope,
     require_user,
 )
 from astrolabe.identity.model import (
     NewToken,
-    TokenChange,
-    TokenHistory,
     TokenInfo,
     TokenKind,
-    UserStatus,
 )
 from astrolabe.identity.principal import Principal
-from astrolabe.identity.schema import MEMBER, TOKEN, TOKEN_CHANGE, USER
+from astrolabe.identity.schema import TOKEN, USER
 from astrolabe.identity.scopes import LAB_FORBIDDEN, ScopePolicy, check_scopes
-from astrolabe.identity.token_text import TokenText, hash_secret
+from astrolabe.identity.token_reader import TokenReader
+from astrolabe.identity.token_rows import (
+    end_tokens,
+    groups_of,
+    groups_of_active,
+    insert_token,
+    note_change,
+    token_of,
+)
 
-__all__ = ["TokenService", "groups_of", "token_of"]
+__all__ = ["TokenService"]
 
 _NAME_LENGTH: Final = 100
 
 
-class TokenService:
+class TokenService(TokenReader):
     """Makes and ends tokens, and keeps their history.
 
     Parameters
@@ -69,7 +72,7 @@ class TokenService:
         user_lifetime: timedelta,
         user_limit: int,
     ) -> None:
-        self._database = database
+        super().__init__(database)
         self._policy = policy
         self._session_lifetime = session_lifetime
         self._user_lifetime = user_lifetime
@@ -110,9 +113,9 @@ class TokenService:
         """
         wanted = None if scopes is None else check_scopes(scopes)
         with self._database.write() as connection:
-            groups = _groups_of_active(connection, username)
+            groups = groups_of_active(connection, username)
             allowed = self._policy.allowed(groups)
-            return self._insert(
+            return insert_token(
                 connection,
                 kind=TokenKind.SESSION,
                 username=username,
@@ -270,13 +273,13 @@ class TokenService:
             ).one_or_none()
             if row is None or row.revoked is not None or row.expires <= utc_now():
                 raise UnauthenticatedError("The token is expired, was revoked or never was one.")
-            allowed = self._policy.allowed(_groups_of_active(connection, row.username))
+            allowed = self._policy.allowed(groups_of_active(connection, row.username))
             held = wanted & frozenset(row.scopes) & allowed
             if isinstance(parent, Principal):
                 held &= parent.scopes
             if child_kind is TokenKind.LAB:
                 held -= LAB_FORBIDDEN
-            return self._insert(
+            return insert_token(
                 connection,
                 kind=child_kind,
                 username=row.username,
@@ -288,54 +291,6 @@ class TokenService:
                 address=address,
                 actor=row.username,
             )
-
-    def list(
-        self,
-        username: str,
-        *,
-        kinds: Collection[str] = (),
-        with_ended: bool = False,
-    ) -> tuple[TokenInfo, ...]:
-        """Return a user's tokens, the newest first.
-
-        Parameters
-        ----------
-        username
-            Whose.
-        kinds
-            Only these kinds; none given means all.
-        with_ended
-            Also those that were revoked or have expired within the last year.
-        """
-        query = select(TOKEN).where(TOKEN.c.username == username)
-        if kinds:
-            query = query.where(TOKEN.c.kind.in_(list(kinds)))
-        if not with_ended:
-            query = query.where(TOKEN.c.revoked.is_(None), TOKEN.c.expires > utc_now())
-        query = query.order_by(TOKEN.c.created.desc(), TOKEN.c.token_key)
-        with self._database.read() as connection:
-            return tuple(token_of(row) for row in connection.execute(query))
-
-    def get(self, key: str, *, by: Principal | None = None) -> TokenInfo:
-        """Return a token.
-
-        Parameters
-        ----------
-        key
-            Its key.
-        by
-            Who asks; tokens of others are there for administrators only.  `None`: the platform.
-
-        Raises
-        ------
-        NotFoundError
-            Raised if there is none, or it is not the caller's.
-        """
-        with self._database.read() as connection:
-            row = connection.execute(select(TOKEN).where(TOKEN.c.token_key == key)).one_or_none()
-        if row is None or (by is not None and not _may_see(by, row.username)):
-            raise NotFoundError(f"There is no token {key[:64]}.")
-        return token_of(row)
 
     def rename(
         self, principal: Principal, key: str, name: str, *, address: str | None = None
@@ -363,7 +318,7 @@ class TokenService:
                 if row.kind == TokenKind.USER:
                     _check_free_name(connection, row.username, new)
                 connection.execute(update(TOKEN).where(TOKEN.c.token_key == key).values(name=new))
-                _note(
+                note_change(
                     connection,
                     row,
                     actor=actor_name(principal),
@@ -400,7 +355,7 @@ class TokenService:
             else:
                 require_recent_login(by)
         with self._database.write() as connection:
-            ended = self.revoke_in(
+            ended = end_tokens(
                 connection, [key], actor=actor_name(by), address=address, reason="revoked"
             )
         self.tell(ended)
@@ -442,86 +397,12 @@ class TokenService:
         if kinds:
             query = query.where(TOKEN.c.kind.in_(list(kinds)))
         keys = [row.token_key for row in connection.execute(query) if row.token_key != keep]
-        return self.revoke_in(connection, keys, actor=actor, address=address, reason=reason)
-
-    def revoke_in(
-        self,
-        connection: Connection,
-        keys: Collection[str],
-        *,
-        actor: str,
-        address: str | None,
-        reason: str,
-    ) -> tuple[str, ...]:
-        """End tokens and their children in a transaction; returns the keys that have ended."""
-        ended: list[str] = []
-        level, why = sorted(keys), reason
-        while level:
-            # Parents first: whoever makes a child holds its parent's row until it is there.
-            rows = connection.execute(
-                update(TOKEN)
-                .where(TOKEN.c.token_key.in_(level), TOKEN.c.revoked.is_(None))
-                .values(revoked=utc_now())
-                .returning(TOKEN.c.token_key, TOKEN.c.username)
-            ).all()
-            for row in rows:
-                _note(
-                    connection,
-                    row,
-                    actor=actor,
-                    action="revoke",
-                    address=address,
-                    detail={"reason": why},
-                )
-            ended += [row.token_key for row in rows]
-            children = select(TOKEN.c.token_key).where(
-                TOKEN.c.parent.in_(level), TOKEN.c.revoked.is_(None)
-            )
-            level = sorted(connection.execute(children).scalars())
-            why = "its parent has ended"
-        return tuple(ended)
+        return end_tokens(connection, keys, actor=actor, address=address, reason=reason)
 
     def tell(self, ended: Collection[str]) -> None:
         """Let this process know at once that tokens have ended; others see it within 3 s."""
         for listener in tuple(self._listeners):
             listener(ended)
-
-    def history(
-        self,
-        *,
-        username: str | None = None,
-        key: str | None = None,
-        cursor: str | None = None,
-        limit: int = 100,
-    ) -> TokenHistory:
-        """Return what happened to tokens, the newest first.
-
-        Parameters
-        ----------
-        username, key
-            Only of this user or token.
-        cursor
-            `TokenHistory.next_cursor` of the page before.
-        limit
-            Most lines to return, 1 to 1000.
-
-        Raises
-        ------
-        BadParameterError
-            Raised if `cursor` or `limit` is not one.
-        """
-        count = page_limit(limit)
-        query = select(TOKEN_CHANGE).order_by(TOKEN_CHANGE.c.change_id.desc()).limit(count + 1)
-        if username is not None:
-            query = query.where(TOKEN_CHANGE.c.username == username)
-        if key is not None:
-            query = query.where(TOKEN_CHANGE.c.token_key == key)
-        if cursor is not None:
-            query = query.where(TOKEN_CHANGE.c.change_id < cursor_number(cursor))
-        with self._database.read() as connection:
-            rows = connection.execute(query).all()
-        more = str(rows[count - 1].change_id) if len(rows) > count else None
-        return TokenHistory(tuple(_change_of(row) for row in rows[:count]), more)
 
     def _create_own(
         self,
@@ -541,7 +422,7 @@ class TokenService:
                 f"A token ends in the future and within {self._user_lifetime.days} days."
             )
         with self._database.write() as connection:
-            allowed = self._policy.allowed(_groups_of_active(connection, username))
+            allowed = self._policy.allowed(groups_of_active(connection, username))
             _check_free_name(connection, username, label)
             count = connection.execute(
                 select(func.count()).select_from(TOKEN).where(*_live_own(username))
@@ -550,7 +431,7 @@ class TokenService:
                 raise ConflictError(
                     f"{username} has {count} tokens, as many as allowed; revoke some first."
                 )
-            return self._insert(
+            return insert_token(
                 connection,
                 kind=TokenKind.USER,
                 username=username,
@@ -562,106 +443,6 @@ class TokenService:
                 address=address,
                 actor=actor,
             )
-
-    def _insert(
-        self,
-        connection: Connection,
-        *,
-        kind: TokenKind,
-        username: str,
-        name: str | None,
-        scopes: frozenset[str],
-        parent: str | None,
-        expires: datetime,
-        authenticated: datetime | None,
-        address: str | None,
-        actor: str,
-    ) -> NewToken:
-        token = TokenText.new()
-        row = connection.execute(
-            insert(TOKEN)
-            .values(
-                token_key=token.key,
-                secret_hash=hash_secret(token.secret),
-                kind=kind,
-                username=username,
-                name=name,
-                scopes=sorted(scopes),
-                parent=parent,
-                created=utc_now(),
-                created_address=address,
-                expires=expires,
-                authenticated=authenticated,
-            )
-            .returning(TOKEN)
-        ).one()
-        _note(
-            connection,
-            row,
-            actor=actor,
-            action="create",
-            address=address,
-            detail={"kind": kind, "name": name, "scopes": sorted(scopes), "parent": parent},
-        )
-        return NewToken(token.text, token_of(row))
-
-
-def groups_of(connection: Connection, username: str) -> frozenset[str]:
-    """Return the groups that a user is in, himself or through a nested group."""
-    direct = select(MEMBER.c.group_name).where(MEMBER.c.member == username)
-    query = select(MEMBER.c.group_name).where(
-        or_(MEMBER.c.member == username, MEMBER.c.member.in_(direct))
-    )
-    return frozenset(connection.execute(query).scalars())
-
-
-def token_of(row: Row[*tuple[Any, ...]]) -> TokenInfo:
-    """Return the token of a whole row of the table."""
-    return TokenInfo(
-        key=row.token_key,
-        kind=TokenKind(row.kind),
-        username=row.username,
-        name=row.name,
-        scopes=frozenset(row.scopes),
-        parent=row.parent,
-        created=row.created,
-        created_address=row.created_address,
-        expires=row.expires,
-        authenticated=row.authenticated,
-        revoked=row.revoked,
-        last_used=row.last_used,
-        last_address=row.last_address,
-    )
-
-
-def _change_of(row: Row[*tuple[Any, ...]]) -> TokenChange:
-    return TokenChange(
-        change_id=row.change_id,
-        key=row.token_key,
-        username=row.username,
-        time=row.time,
-        actor=row.actor,
-        action=row.action,
-        address=row.address,
-        detail=dict(row.detail),
-    )
-
-
-def _groups_of_active(connection: Connection, username: str) -> frozenset[str]:
-    """Return the groups of an account that works.
-
-    Nobody ends the account, or makes another of its tokens, before the transaction is over.
-    """
-    status = connection.execute(
-        select(USER.c.status).where(USER.c.username == username).with_for_update(key_share=True)
-    ).scalar()
-    if status != UserStatus.ACTIVE:
-        raise UnauthenticatedError("The account is disabled or was deleted.")
-    return groups_of(connection, username)
-
-
-def _may_see(by: Principal, username: str) -> bool:
-    return by.username == username or may_administer_users(by)
 
 
 def _checked_name(name: str) -> str:
@@ -686,25 +467,3 @@ def _check_free_name(connection: Connection, username: str, name: str) -> None:
     query = select(TOKEN.c.token_key).where(*_live_own(username), TOKEN.c.name == name)
     if connection.execute(query).first() is not None:
         raise ConflictError(f"{username} has a token named {name!r} already; choose another name.")
-
-
-def _note(
-    connection: Connection,
-    row: Row[*tuple[Any, ...]],
-    *,
-    actor: str,
-    action: str,
-    address: str | None,
-    detail: dict[str, Any],
-) -> None:
-    connection.execute(
-        insert(TOKEN_CHANGE).values(
-            token_key=row.token_key,
-            username=row.username,
-            time=utc_now(),
-            actor=actor,
-            action=action,
-            address=address,
-            detail=detail,
-        )
-    )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, update
 
 from astrolabe.core.clock import utc_now
 from astrolabe.core.database import Database
@@ -18,21 +18,23 @@ from astrolabe.core.errors import (
 )
 from astrolabe.core.logging import get_logger
 from astrolabe.identity import accounts, login_links, membership
-from astrolabe.identity.audit import AuditLog, page_limit
+from astrolabe.identity.audit import AuditLog
 from astrolabe.identity.authority import (
     PLATFORM,
     actor_name,
     require_recent_login,
     require_scope,
 )
-from astrolabe.identity.model import AccountEnd, Role, User, UserPage, UserStatus
+from astrolabe.identity.model import AccountEnd, Role, User, UserStatus
 from astrolabe.identity.names import NameRegistry, check_name, is_name
 from astrolabe.identity.passwords import Passwords
 from astrolabe.identity.principal import Principal
 from astrolabe.identity.schema import INVITATION, MEMBER, USER
 from astrolabe.identity.scopes import ADMIN_GROUP, ScopePolicy
 from astrolabe.identity.throttle import LoginThrottle
-from astrolabe.identity.tokens import TokenService, groups_of
+from astrolabe.identity.token_rows import groups_of
+from astrolabe.identity.tokens import TokenService
+from astrolabe.identity.user_reader import UserReader
 
 __all__ = ["OWNER", "UserService"]
 
@@ -42,7 +44,7 @@ OWNER: Final = "owner"
 """The first account of a platform, an administrator."""
 
 
-class UserService:
+class UserService(UserReader):
     """Everything about accounts but their tokens and groups.
 
     Parameters
@@ -77,7 +79,7 @@ class UserService:
         audit: AuditLog,
         link_lifetime: timedelta,
     ) -> None:
-        self._database = database
+        super().__init__(database)
         self._names = names
         self._policy = policy
         self._passwords = passwords
@@ -185,63 +187,6 @@ class UserService:
                 raise ForbiddenError("A group gives scopes that you do not have yourself.")
             self._record(connection, by, "user.create", name, {"groups": list(into)}, address)
         return user
-
-    def get(self, name: str) -> User:
-        """Return an account, also one that is disabled or was deleted.
-
-        Raises
-        ------
-        NotFoundError
-            Raised if there never was one.
-        """
-        with self._database.read() as connection:
-            row = connection.execute(
-                accounts.accounts().where(USER.c.username == name)
-            ).one_or_none()
-        if row is None:
-            raise NotFoundError(f"There is no user {name[:64]}.")
-        return accounts.user_of(row)
-
-    def page(
-        self,
-        *,
-        cursor: str | None = None,
-        limit: int = 100,
-        status: UserStatus | None = None,
-        search: str | None = None,
-    ) -> UserPage:
-        """Return accounts in the order of their names.
-
-        Parameters
-        ----------
-        cursor
-            `UserPage.next_cursor` of the page before.
-        limit
-            Most accounts to return, 1 to 1000.
-        status
-            Only these; default all but the deleted ones.
-        search
-            Only accounts whose name, full name or address holds this text.
-
-        Raises
-        ------
-        BadParameterError
-            Raised if `limit` is not one.
-        """
-        count = page_limit(limit)
-        query = accounts.accounts().order_by(USER.c.username).limit(count + 1)
-        query = query.where(
-            USER.c.status == status if status else USER.c.status != UserStatus.DELETED
-        )
-        if cursor is not None:
-            query = query.where(USER.c.username > cursor)
-        if search:
-            columns = (USER.c.username, USER.c.full_name, USER.c.email)
-            found = [column.icontains(search, autoescape=True) for column in columns]
-            query = query.where(found[0] | found[1] | found[2])
-        with self._database.read() as connection:
-            users = tuple(accounts.user_of(row) for row in connection.execute(query))
-        return UserPage(users[:count], users[count - 1].username if len(users) > count else None)
 
     def update(
         self,
@@ -438,7 +383,7 @@ class UserService:
         with self._database.write() as connection:
             accounts.lock_account(connection, name)
             self._require_power(connection, by, name)
-            self._check_last_administrator(connection, name)
+            membership.check_not_last_administrator(connection, name)
             connection.execute(
                 update(USER).where(USER.c.username == name).values(status=UserStatus.DISABLED)
             )
@@ -496,7 +441,7 @@ class UserService:
         with self._database.write() as connection:
             accounts.lock_account(connection, name)
             self._require_power(connection, by, name)
-            self._check_last_administrator(connection, name)
+            membership.check_not_last_administrator(connection, name)
             if hand_over_to is not None:
                 self._hand_over_groups(connection, name, hand_over_to, by)
             connection.execute(delete(MEMBER).where(MEMBER.c.member == name))
@@ -507,14 +452,6 @@ class UserService:
             self._record(connection, by, "user.delete", name, detail, address)
         self._ended(ended, AccountEnd(username=name, deleted=True, hand_over_to=hand_over_to))
 
-    def ended(self, names: Iterable[str]) -> frozenset[str]:
-        """Return those of `names` whose accounts are disabled or deleted."""
-        query = select(USER.c.username).where(
-            USER.c.username.in_(list(names)), USER.c.status != UserStatus.ACTIVE
-        )
-        with self._database.read() as connection:
-            return frozenset(connection.execute(query).scalars())
-
     def _require_power(self, connection: Connection, by: Principal, name: str) -> None:
         """Check that the caller administers users, and this one is not above him."""
         require_scope(by, "admin:user")
@@ -524,11 +461,6 @@ class UserService:
                 f"{name} may do what you may not, so only an administrator who may do it all "
                 "can change that account."
             )
-
-    def _check_last_administrator(self, connection: Connection, name: str) -> None:
-        membership.lock_groups(connection, ADMIN_GROUP)
-        if membership.administrators(connection) == {name}:
-            raise ConflictError(f"{name} is the last administrator; make somebody else one first.")
 
     def _hand_over_groups(
         self, connection: Connection, name: str, heir: str, by: Principal
