@@ -139,11 +139,8 @@ class GroupService(GroupReader):
             if first is not None:
                 membership.put_member(connection, name, first, role=Role.OWNER, added_by=username)
             self._record(connection, by, "group.create", name, {"owner": first}, address)
-            made = group_of(
-                connection.execute(all_groups().where(GROUP.c.group_name == name)).one()
-            )
         self._tell()
-        return made
+        return self.get(name)
 
     def describe(
         self, name: str, description: str, *, by: Principal, address: str | None = None
