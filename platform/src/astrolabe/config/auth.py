@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
+from astrolabe.config.openid import OpenIDClientSettings, OpenIDName, OpenIDProviderSettings
 from astrolabe.config.sections import Section, Strings
 from astrolabe.identity.scopes import SCOPES
 
@@ -87,6 +88,21 @@ class AuthSettings(Section):
     )
     history_days: Annotated[int, Field(ge=1)] = Field(
         366, description="How long the audit log and the history of tokens are kept (days)."
+    )
+
+    openid: dict[OpenIDName, OpenIDProviderSettings] = Field(
+        {}, description="Providers by whose accounts people log in here, by name."
+    )
+    clients: dict[OpenIDName, OpenIDClientSettings] = Field(
+        {},
+        description="Sites and programs that log people in through this platform, by their client "
+        "id; administrators register others at run time.",
+    )
+    client_token_minutes: Annotated[float, Field(gt=0, le=1440)] = Field(
+        60.0, description="Life of the access and ID tokens that clients get (min)."
+    )
+    signing_key_days: Annotated[float, Field(ge=2, le=366)] = Field(
+        30.0, description="How long one key signs ID tokens before another follows (days)."
     )
 
     @model_validator(mode="after")
