@@ -19,12 +19,16 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 
 from astrolabe.core.database import Database
-from astrolabe.core.errors import QuotaExceededError
+from astrolabe.core.errors import AstrolabeError, QuotaExceededError
+from astrolabe.core.logging import get_logger
 from astrolabe.identity.policy_schema import QUOTA_SLOT, QUOTA_STORAGE
 
 __all__ = ["SlotLeases", "StorageCount"]
+
+_log = get_logger(__name__)
 
 _LEASE_SECONDS: Final = 15.0
 _RENEW_SECONDS: Final = 4.0
@@ -109,7 +113,11 @@ class SlotLeases:
             account.idle_since = time.monotonic()
             account.refused_until = 0.0
         if not keep:
-            self._give_back(key, account)
+            try:
+                self._give_back(key, account)
+            except (DBAPIError, AstrolabeError):
+                # It is given back with the next settlement, as if it had been kept.
+                _log.warning("slot not given back", exc_info=True)
 
     def used(self, subject: str, resource: str) -> int:
         """Return how many slots all processes use now; those kept for a moment count too."""

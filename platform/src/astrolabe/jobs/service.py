@@ -108,6 +108,7 @@ class JobService:
         execution_seconds: int | None = None,
         run: bool = False,
         job_id: str | None = None,
+        lane: str | None = None,
     ) -> Job:
         """Make a job.
 
@@ -128,6 +129,8 @@ class JobService:
         job_id
             An id from `astrolabe.core.ids.new_job_id`, where files had to be named after the job
             before it exists; by default a fresh one.
+        lane
+            As in `Job`.
 
         Raises
         ------
@@ -148,6 +151,7 @@ class JobService:
             ended=None,
             destruction=now + self._retention,
             execution_seconds=self._clipped_seconds(execution_seconds or 0),
+            lane=lane,
         )
         job = rules.with_parameters(job, parameters, accumulating=self._accumulating)
         self._store.add(job, anonymous_limit=self._anonymous_jobs)
@@ -176,6 +180,10 @@ class JobService:
         if job is None:
             raise rules.no_such_job(job_id)
         return rules.readable(job, kind, principal_name)
+
+    def queue_position(self, job: Job) -> int | None:
+        """Return the place in the queue of a job, from 1; `None` if it does not wait in it."""
+        return self._store.position(job.job_id) if job.phase is Phase.QUEUED else None
 
     def list(
         self,
