@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from astrolabe.catalogs.engines.duckdb import DuckDBEngine
 from astrolabe.catalogs.engines.row_groups import RowGroupReader
 from astrolabe.catalogs.iceberg import IcebergTables
+from astrolabe.catalogs.job_admission import JobAdmission
 from astrolabe.catalogs.permissions import ReadableCatalog
 from astrolabe.catalogs.query import QueryService
 from astrolabe.catalogs.results import ResultStore, StoredResult
@@ -37,7 +38,7 @@ from astrolabe.identity.names import NameRegistry
 from astrolabe.identity.openid_accounts import OpenIDAccounts
 from astrolabe.identity.passwords import Passwords
 from astrolabe.identity.quotas import Quotas
-from astrolabe.identity.rights import Rights
+from astrolabe.identity.rights import SYSTEM, Rights
 from astrolabe.identity.root_key import RootKey
 from astrolabe.identity.scopes import ScopePolicy
 from astrolabe.identity.signed_links import SignedLinks
@@ -222,6 +223,7 @@ class ProcessContext:
         auth = self.settings.auth
         return Rights(
             self.database,
+            audit=self.audit,
             default_access=auth.default_access,
             data_rights_group=auth.data_rights_group,
         )
@@ -239,6 +241,7 @@ class ProcessContext:
         prefix = "anonymous_"
         quotas = Quotas(
             self.database,
+            audit=self.audit,
             defaults={name: v for name, v in given.items() if not name.startswith(prefix)},
             anonymous={
                 name.removeprefix(prefix): v for name, v in given.items() if name.startswith(prefix)
@@ -322,6 +325,11 @@ class ProcessContext:
             open_address=self._open_result_address, max_rows=self.settings.tap.upload_rows
         )
 
+    @cached_property
+    def job_admission(self) -> JobAdmission:
+        """Whose jobs may run, and with which rights."""
+        return JobAdmission(groups_of=self.groups.of, quotas=self.quotas)
+
     def worker(self) -> Worker:
         """Make a worker that runs every kind of job there is."""
         runner = TapJobRunner(
@@ -329,12 +337,14 @@ class ProcessContext:
             results=self.results,
             uploads=self.uploads,
             resolver=self.upload_resolver,
+            principal_of=self.job_admission.principal_of,
         )
         return Worker(
             self.job_store,
             runners={TAP_JOB: runner},
             slots=self.settings.engine_workers,
             on_delete=self._clean_up,
+            admission=self.job_admission.admit,
         )
 
     def _end_jobs(self, end: AccountEnd) -> None:
@@ -342,6 +352,7 @@ class ProcessContext:
         owners.abort(end.username)
         if end.hand_over_to is not None:
             owners.hand_over(end.username, end.hand_over_to)
+            self.rights.hand_over(end.username, end.hand_over_to, by=SYSTEM)
 
     def _clean_up(self, job: Job) -> None:
         self.results.delete(job.job_id)

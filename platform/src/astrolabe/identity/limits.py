@@ -28,6 +28,7 @@ __all__ = [
     "Limits",
     "QuotaRule",
     "QuotaTable",
+    "QuotaUse",
     "SubjectKind",
     "check_quota_name",
 ]
@@ -97,6 +98,26 @@ class QuotaRule:
     ends: datetime | None = None
     changed_by: str | None = None
     changed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaUse:
+    """A quota as its user sees it.
+
+    Parameters
+    ----------
+    quota
+        Its name; of requests with the service (``requests_per_minute.tap``).
+    limit
+        `None` for no limit.
+    used
+        `None` where that is not counted.
+    """
+
+    quota: str
+    about: str
+    limit: float | None
+    used: float | None
 
 
 @dataclass(frozen=True, slots=True)

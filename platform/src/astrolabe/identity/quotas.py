@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Final, NoReturn, Self
+from typing import Final, NoReturn
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -15,6 +13,8 @@ from astrolabe.core.clock import utc_now
 from astrolabe.core.database import Database
 from astrolabe.core.errors import BadParameterError, QuotaExceededError
 from astrolabe.core.logging import get_logger
+from astrolabe.identity.audit import AuditLog
+from astrolabe.identity.authority import actor_name
 from astrolabe.identity.leases import DAY, MINUTE, RateLeases
 from astrolabe.identity.limits import (
     BYTES,
@@ -27,17 +27,18 @@ from astrolabe.identity.limits import (
     Limits,
     QuotaRule,
     QuotaTable,
+    QuotaUse,
     SubjectKind,
     check_quota_name,
 )
 from astrolabe.identity.policy_schema import QUOTA_RULE
-from astrolabe.identity.principal import ANONYMOUS, Principal
+from astrolabe.identity.principal import Principal
 from astrolabe.identity.refreshing import Refreshing, raise_policy_generation
 from astrolabe.identity.settler import Settler
-from astrolabe.identity.slots import SlotLeases, StorageCount
+from astrolabe.identity.slots import Slot, SlotLeases, StorageCount
 from astrolabe.identity.subjects import is_interactive, subject_of
 
-__all__ = ["QuotaUse", "Quotas", "Slot", "is_interactive"]
+__all__ = ["Quotas"]
 
 _log = get_logger(__name__)
 
@@ -45,56 +46,6 @@ _CLEAR_SECONDS: Final = 300.0
 _POLL_SECONDS: Final = 0.05
 _BLOCKED_RETRY_SECONDS: Final = 300.0
 _SHARES: Final = (("", False), (":portal", True))
-
-OnChange = Callable[[Principal, str, str, Mapping[str, Any]], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuotaUse:
-    """A quota as its user sees it.
-
-    Parameters
-    ----------
-    quota
-        Its name; of requests with the service (``requests_per_minute.tap``).
-    limit
-        `None` for no limit.
-    used
-        `None` where that is not counted.
-    """
-
-    quota: str
-    about: str
-    limit: float | None
-    used: float | None
-
-
-class Slot:
-    """The right to run one query; given back once, however often `release` is called.
-
-    Parameters
-    ----------
-    release
-        Gives it back.
-    """
-
-    def __init__(self, release: Callable[[], None] = lambda: None) -> None:
-        self._release = release
-        self._lock = threading.Lock()
-        self._is_released = False
-
-    def release(self) -> None:
-        """Give it back."""
-        with self._lock:
-            done, self._is_released = self._is_released, True
-        if not done:
-            self._release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.release()
 
 
 class Quotas:
@@ -106,12 +57,12 @@ class Quotas:
     ----------
     database
         The control database.
+    audit
+        Where changes of rules are written down.
     defaults, anonymous
         Quotas of a user and of an address without a login, by name; `None` is no limit.
     wait_seconds
         How long `slot` waits (s).
-    on_change
-        Called with (who, action, target, detail) after each change of a rule.
     check_seconds
         How old the rules may be (s).
     clock
@@ -122,10 +73,10 @@ class Quotas:
         self,
         database: Database,
         *,
+        audit: AuditLog,
         defaults: Mapping[str, float | None] | None = None,
         anonymous: Mapping[str, float | None] | None = None,
         wait_seconds: float = 10.0,
-        on_change: OnChange = lambda *_: None,
         check_seconds: float = 1.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -133,7 +84,7 @@ class Quotas:
         self._defaults = dict(defaults or {})
         self._anonymous = dict(anonymous or {})
         self.wait_seconds = wait_seconds
-        self._on_change = on_change
+        self._audit = audit
         self._rules = Refreshing(database, _read_rules, check_seconds=check_seconds)
         self._made: tuple[tuple[QuotaRule, ...], QuotaTable] | None = None
         self._rates = RateLeases(database, clock=clock)
@@ -382,7 +333,7 @@ class Quotas:
         """Return every rule that is in the database, those that have ended too."""
         return self._rules.get(fresh=True)
 
-    def set_rule(self, rule: QuotaRule, *, by: Principal = ANONYMOUS) -> None:
+    def set_rule(self, rule: QuotaRule, *, by: Principal, address: str | None = None) -> None:
         """Set one quota of one subject; it holds in all processes within two seconds.
 
         Raises
@@ -413,25 +364,41 @@ class Quotas:
                     quota=rule.quota,
                     value=rule.value,
                     ends=rule.ends,
-                    changed_by=by.username,
+                    changed_by=actor_name(by),
                     changed_at=utc_now(),
                 )
             )
+            ends = None if rule.ends is None else rule.ends.isoformat()
+            detail = {"quota": rule.quota, "value": rule.value, "ends": ends}
+            target = f"{rule.kind}:{rule.subject}"
+            self._audit.record(
+                actor_name(by), "quota.set", target, detail, address, connection=connection
+            )
         self._rules.get(fresh=True)
-        ends = None if rule.ends is None else rule.ends.isoformat()
-        detail = {"quota": rule.quota, "value": rule.value, "ends": ends}
-        self._on_change(by, "quota.set", f"{rule.kind}:{rule.subject}", detail)
 
     def remove_rule(
-        self, kind: SubjectKind, subject: str, quota: str, *, by: Principal = ANONYMOUS
+        self,
+        kind: SubjectKind,
+        subject: str,
+        quota: str,
+        *,
+        by: Principal,
+        address: str | None = None,
     ) -> bool:
         """Remove a rule; whether there was one."""
         with self._database.write() as connection:
             raise_policy_generation(connection)
             found = _remove(connection, kind, subject, quota)
+            if found:
+                self._audit.record(
+                    actor_name(by),
+                    "quota.remove",
+                    f"{kind}:{subject}",
+                    {"quota": quota},
+                    address,
+                    connection=connection,
+                )
         self._rules.get(fresh=True)
-        if found:
-            self._on_change(by, "quota.remove", f"{kind}:{subject}", {"quota": quota})
         return found
 
     def _table(self) -> QuotaTable:

@@ -8,7 +8,7 @@ without a rule has the default access of the settings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -34,8 +34,10 @@ from astrolabe.identity.access import (
     Resource,
     ResourceKind,
 )
+from astrolabe.identity.audit import AuditLog
+from astrolabe.identity.authority import actor_name
 from astrolabe.identity.policy_schema import ACCESS_RULE
-from astrolabe.identity.principal import ANONYMOUS, Principal
+from astrolabe.identity.principal import Principal
 from astrolabe.identity.refreshing import Refreshing, raise_policy_generation
 
 __all__ = ["ADMIN_SCOPE", "SYSTEM", "Policy", "Rights", "StoredRule"]
@@ -49,8 +51,6 @@ SYSTEM: Final = Principal(kind="system")
 _ANONYMOUS_GRANTS: Final = frozenset({PUBLIC})
 _USER_PREFIX: Final = "user_"
 _GROUP_PREFIX: Final = "group_"
-
-OnChange = Callable[[Principal, str, str, Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,8 +172,8 @@ class Rights:
         Access of what has no rule: public, users or private.
     data_rights_group
         The group whose members are meant by the access ``users``; `None` for every user.
-    on_change
-        Called with (who, action, target, detail) after each change of a rule.
+    audit
+        Where changes of rules are written down.
     check_seconds
         How old the rules may be (s).
     """
@@ -184,13 +184,13 @@ class Rights:
         *,
         default_access: str = "public",
         data_rights_group: str | None = None,
-        on_change: OnChange = lambda *_: None,
+        audit: AuditLog,
         check_seconds: float = 1.0,
     ) -> None:
         self._database = database
         self._default = Access(default_access)
         self._data_rights_group = data_rights_group or None
-        self._on_change = on_change
+        self._audit = audit
         self._rules = Refreshing(database, _read_rules, check_seconds=check_seconds)
         self._made: tuple[Mapping[tuple[str, str], StoredRule], Policy] | None = None
 
@@ -269,15 +269,18 @@ class Rights:
 
     # --- changing -------------------------------------------------------------------------------
 
-    def set_rule(self, resource: Resource, rule: AccessRule, *, by: Principal = ANONYMOUS) -> None:
+    def set_rule(
+        self, resource: Resource, rule: AccessRule, *, by: Principal, address: str | None = None
+    ) -> None:
         """Give a resource a rule of its own; other processes know it within two seconds.
 
         Parameters
         ----------
         resource, rule
             What it is about, and the rule in the place of an earlier one.
-        by
-            Who changes it, for the record; whether he may is asked with `may` before.
+        by, address
+            Who changes it, and from where, for the record; whether he may is asked with `may`
+            before.
 
         Raises
         ------
@@ -301,21 +304,21 @@ class Rights:
                     owner=rule.owner,
                     embargo_until=rule.embargo_until,
                     listed=rule.listed,
-                    changed_by=by.username,
+                    changed_by=_actor(by),
                     changed_at=utc_now(),
                 )
             )
+            self._record(connection, by, address, "access.set", resource, _shown(rule))
         self.policy(fresh=True)
-        self._on_change(by, "access.set", _target(resource), _shown(rule))
 
-    def remove_rule(self, resource: Resource, *, by: Principal = ANONYMOUS) -> None:
+    def remove_rule(self, resource: Resource, *, by: Principal, address: str | None = None) -> None:
         """Let a resource inherit; no error if it has no rule of its own."""
         with self._database.write() as connection:
+            raise_policy_generation(connection)
             if not _remove(connection, resource):
                 return
-            raise_policy_generation(connection)
+            self._record(connection, by, address, "access.remove", resource, {})
         self.policy(fresh=True)
-        self._on_change(by, "access.remove", _target(resource), {})
 
     def hand_over(self, old_owner: str, new_owner: str | None, *, by: Principal) -> int:
         """Give all rules of an owner to another one, his own schema too; return how many.
@@ -329,7 +332,7 @@ class Rights:
         by
             Who does it, for the record.
         """
-        change = {"owner": new_owner, "changed_by": by.username, "changed_at": utc_now()}
+        change = {"owner": new_owner, "changed_by": _actor(by), "changed_at": utc_now()}
         own_schema = Resource.of_schema(f"{_USER_PREFIX}{old_owner}")
         with self._database.write() as connection:
             raise_policy_generation(connection)
@@ -350,10 +353,26 @@ class Rights:
                     )
                 )
                 changed += 1
+            detail = {"from": old_owner, "to": new_owner, "rules": changed}
+            self._record(connection, by, None, "access.hand-over", own_schema, detail)
         self.policy(fresh=True)
-        if changed:
-            self._on_change(by, "access.hand-over", f"user:{old_owner}", {"to": new_owner})
         return changed
+
+    def _record(
+        self,
+        connection: Connection,
+        by: Principal,
+        address: str | None,
+        action: str,
+        resource: Resource,
+        detail: Mapping[str, Any],
+    ) -> None:
+        target = f"{resource.kind}:{resource.name}"
+        self._audit.record(_actor(by), action, target, detail, address, connection=connection)
+
+
+def _actor(by: Principal) -> str:
+    return "platform" if by is SYSTEM else actor_name(by)
 
 
 def _implied(resource: Resource) -> AccessRule | None:
@@ -403,10 +422,6 @@ def _read_rules(connection: Connection) -> Mapping[tuple[str, str], StoredRule]:
         )
         for row in connection.execute(select(ACCESS_RULE))
     }
-
-
-def _target(resource: Resource) -> str:
-    return f"{resource.kind}:{resource.name}"
 
 
 def _shown(rule: AccessRule) -> dict[str, Any]:

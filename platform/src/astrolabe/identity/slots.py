@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Self
 
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -26,7 +26,7 @@ from astrolabe.core.errors import AstrolabeError, QuotaExceededError
 from astrolabe.core.logging import get_logger
 from astrolabe.identity.policy_schema import QUOTA_SLOT, QUOTA_STORAGE
 
-__all__ = ["SlotLeases", "StorageCount"]
+__all__ = ["Slot", "SlotLeases", "StorageCount"]
 
 _log = get_logger(__name__)
 
@@ -45,6 +45,34 @@ class _Account:
     idle_since: float = 0.0
     refused_until: float = 0.0
     change: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Slot:
+    """The right to run one query; given back once, however often `release` is called.
+
+    Parameters
+    ----------
+    release
+        Gives it back.
+    """
+
+    def __init__(self, release: Callable[[], None] = lambda: None) -> None:
+        self._release = release
+        self._lock = threading.Lock()
+        self._is_released = False
+
+    def release(self) -> None:
+        """Give it back."""
+        with self._lock:
+            done, self._is_released = self._is_released, True
+        if not done:
+            self._release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.release()
 
 
 class SlotLeases:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -159,14 +160,9 @@ class QueueLane:
     lane: str | None
 
 
-class Admission(Protocol):
-    """Says whether a waiting job may run now; jobs that may not stay QUEUED."""
-
-    def __call__(self, waiting: QueueLane) -> Permit | None:
-        """Return the right to run a job of a lane, `None` if as many run as may.
-
-        Must be quick, since the queue is looked at many times a second.
-        """
+Admission = Callable[[QueueLane], Permit | None]
+"""Gives the right to run a job of a lane, `None` if its owner runs as many as he may: jobs that
+may not run stay QUEUED.  Must be quick, since the queue is looked at many times a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
