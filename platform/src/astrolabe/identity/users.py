@@ -250,7 +250,9 @@ class UserService(UserReader):
                 accounts.accounts().where(USER.c.username == wanted)
             ).one_or_none()
         if not self._passwords.verify(password, None if row is None else row.password_hash):
-            _log.info("login refused", username=wanted[:64], address=address)
+            # A name that nobody has may be a password in the wrong field.
+            known = None if row is None else wanted
+            _log.info("login refused", username=known, address=address)
             raise UnauthenticatedError("The user name or the password is wrong.")
         assert row is not None  # noqa: S101 - a password was right, so there is an account
         self._throttle.succeeded(wanted, address)
@@ -305,14 +307,18 @@ class UserService(UserReader):
             Raised if the password is not fit for use.
         """
         own = by.username == name
-        if own:
-            require_recent_login(by)
+        require_recent_login(by)
         self._passwords.check_form(password, username=name)
         stored = self._passwords.hash(password)
         with self._database.write() as connection:
             accounts.lock_account(connection, name)
             if not own:
                 self._require_power(connection, by, name)
+            elif not by.scopes >= self._policy.allowed(groups_of(connection, name)):
+                raise ForbiddenError(
+                    "This session was made for less than you may do, so it cannot change what "
+                    "opens a whole one."
+                )
             connection.execute(
                 update(USER).where(USER.c.username == name).values(password_hash=stored)
             )
