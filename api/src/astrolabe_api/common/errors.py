@@ -7,6 +7,7 @@ one answer RFC 9457 problem details, and so does every service when the client a
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http import HTTPStatus
@@ -240,6 +241,9 @@ def _as_known(connection: HTTPConnection, exc: Exception) -> tuple[AstrolabeErro
             "The platform made a mistake. Please report it with the request id "
             f"{request_id(connection.scope)}."
         )
+    if isinstance(error, QuotaExceededError) and error.retry_after_seconds is not None:
+        # Rounded up: who comes back at that second must not be early.
+        headers["Retry-After"] = str(math.ceil(error.retry_after_seconds))
     if isinstance(error, OverloadError | QuotaExceededError):
         headers.setdefault("Retry-After", str(_RETRY_AFTER_SECONDS))
     return error, headers

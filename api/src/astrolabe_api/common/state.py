@@ -13,7 +13,9 @@ from astrolabe.catalogs.uploads import UploadStore
 from astrolabe.config import Settings
 from astrolabe.core.clock import utc_now
 from astrolabe.factory import ProcessContext
+from astrolabe.identity import Principal
 from astrolabe.identity.signing import Signer
+from astrolabe_api.common.admission import QueryGate, SlotWaiters
 from astrolabe_api.common.csrf import CsrfTokens
 from astrolabe_api.common.multipart import MultipartLimits
 from astrolabe_api.common.pools import WorkPool
@@ -40,6 +42,8 @@ class ApiState:
         Runs science queries.
     result_pool
         Renders stored results.
+    waiters
+        Queries that wait for others of their callers to end.
     csrf
         The tokens of our own pages' forms.
     started
@@ -50,6 +54,7 @@ class ApiState:
     metadata_pool: WorkPool
     query_pool: WorkPool
     result_pool: WorkPool
+    waiters: SlotWaiters
     csrf: CsrfTokens
     started: datetime
 
@@ -59,6 +64,7 @@ class ApiState:
         settings = context.settings
         # Each is made at its first use, which must not happen in two threads at once.
         _ = (context.queries, context.jobs, context.upload_resolver)
+        _ = (context.readable, context.quotas)
         return cls(
             context=context,
             metadata_pool=WorkPool(
@@ -72,12 +78,14 @@ class ApiState:
             result_pool=WorkPool(
                 "result", threads=_RESULT_THREADS, waiting=settings.limits.waiting_queries
             ),
+            waiters=SlotWaiters(),
             csrf=CsrfTokens(Signer(context.root_key.derive("csrf"))),
             started=utc_now(),
         )
 
     def close(self) -> None:
         """End the pools; what runs in them has been aborted by then."""
+        self.waiters.close()
         for pool in (self.query_pool, self.result_pool, self.metadata_pool):
             pool.close()
 
@@ -97,6 +105,16 @@ class ApiState:
         return MultipartLimits(
             field_bytes=_BYTES_PER_CHARACTER * self.settings.limits.query_characters + (1 << 20),
             file_bytes=self.settings.tap.upload_mb * 1_000_000,
+        )
+
+    def gate(self, principal: Principal, address: str | None) -> QueryGate:
+        """Return the way of one query of a caller to the pool of queries."""
+        return QueryGate(
+            quotas=self.context.quotas,
+            waiters=self.waiters,
+            pool=self.query_pool,
+            principal=principal,
+            address=address,
         )
 
     def url(self, path: str) -> str:

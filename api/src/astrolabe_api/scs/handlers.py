@@ -16,7 +16,7 @@ from astrolabe_api.common.errors import add_challenges
 from astrolabe_api.common.hiding import hiding
 from astrolabe_api.common.params import read_parameters
 from astrolabe_api.common.rendering import wants_gzip
-from astrolabe_api.common.requests import is_head
+from astrolabe_api.common.requests import is_head, notes_of
 from astrolabe_api.common.state import ApiState, State, takes_anonymous
 from astrolabe_api.common.vosi import availability_document
 from astrolabe_api.scs.capabilities import SCS_PATH, capabilities_document
@@ -61,6 +61,7 @@ async def _search(request: Request, table: str, state: State, caller: Caller) ->
         caller,
         found,
         read_cone_request(given),
+        address=notes_of(request).address,
         compress=wants_gzip(request),
         headers_only=is_head(request.scope),
     )

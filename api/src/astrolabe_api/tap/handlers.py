@@ -16,7 +16,7 @@ from astrolabe_api.common.errors import add_challenges
 from astrolabe_api.common.hiding import hiding
 from astrolabe_api.common.params import read_parameters
 from astrolabe_api.common.rendering import wants_gzip
-from astrolabe_api.common.requests import is_head
+from astrolabe_api.common.requests import is_head, notes_of
 from astrolabe_api.common.state import ApiState, State
 from astrolabe_api.common.uws import uws_router
 from astrolabe_api.common.vosi import availability_document
@@ -75,6 +75,7 @@ class _Tap:
                 state,
                 caller,
                 read_tap_request(given),
+                address=notes_of(request).address,
                 compress=wants_gzip(request),
                 headers_only=is_head(request.scope),
                 on_end=forget if given.files else lambda: None,

@@ -181,9 +181,9 @@ class JobService:
             raise rules.no_such_job(job_id)
         return rules.readable(job, kind, principal_name)
 
-    def queue_position(self, job: Job) -> int | None:
-        """Return the place in the queue of a job, from 1; `None` if it does not wait in it."""
-        return self._store.position(job.job_id) if job.phase is Phase.QUEUED else None
+    def placed(self, job: Job) -> Job:
+        """Return `job` with its place in the queue, if it waits there."""
+        return replace(job, queue_position=self._store.position(job.job_id))
 
     def list(
         self,
