@@ -30,20 +30,19 @@ from astrolabe.core.errors import AstrolabeError
 from astrolabe.core.migrate import upgrade
 from astrolabe.core.version import SERVER_SOFTWARE
 from astrolabe.identity import Principal
+from astrolabe.identity.assembly import PeopleServices
 from astrolabe.identity.audit import AuditLog
 from astrolabe.identity.authenticator import Authenticator
+from astrolabe.identity.authority import PLATFORM
 from astrolabe.identity.groups import GroupService
 from astrolabe.identity.model import AccountEnd
-from astrolabe.identity.names import NameRegistry
 from astrolabe.identity.openid_accounts import OpenIDAccounts
-from astrolabe.identity.passwords import Passwords
 from astrolabe.identity.quotas import Quotas
-from astrolabe.identity.rights import SYSTEM, Rights
+from astrolabe.identity.rights import Rights
 from astrolabe.identity.root_key import RootKey
 from astrolabe.identity.scopes import ScopePolicy
 from astrolabe.identity.signed_links import SignedLinks
 from astrolabe.identity.signing import Signer
-from astrolabe.identity.throttle import LoginThrottle
 from astrolabe.identity.tokens import TokenService
 from astrolabe.identity.upkeep import IdentityUpkeep
 from astrolabe.identity.users import UserService
@@ -84,6 +83,7 @@ class ProcessContext:
             database = Database(settings.database_url)
             stack.callback(database.close)
             upgrade(database)
+            PeopleServices(database, settings.auth).users.ensure_owner()
             iceberg = IcebergTables(settings.catalog_url, warehouse=paths.tables)
             stack.callback(iceberg.close)
             catalog = CatalogStore(database, tables_root=paths.tables, iceberg=iceberg)
@@ -109,100 +109,47 @@ class ProcessContext:
         self.close()
 
     @cached_property
-    def scope_policy(self) -> ScopePolicy:
-        """What groups allow."""
-        auth = self.settings.auth
-        return ScopePolicy(user_scopes=auth.user_scopes, group_scopes=auth.group_scopes)
+    def people(self) -> PeopleServices:
+        """Accounts, groups and tokens."""
+        people = PeopleServices(self.database, self.settings.auth)
+        self._resources.callback(people.close)
+        people.users.on_end(self._end_jobs)
+        return people
 
-    @cached_property
-    def names(self) -> NameRegistry:
-        """Gives names and numbers to users and groups."""
-        auth = self.settings.auth
-        return NameRegistry(first_number=auth.first_number, last_number=auth.last_number)
-
-    @cached_property
-    def audit(self) -> AuditLog:
-        """What was done to people, groups, rights and quotas."""
-        return AuditLog(self.database)
-
-    @cached_property
-    def tokens(self) -> TokenService:
-        """Makes and ends tokens."""
-        auth = self.settings.auth
-        return TokenService(
-            self.database,
-            policy=self.scope_policy,
-            session_lifetime=timedelta(hours=auth.session_hours),
-            user_lifetime=timedelta(days=auth.token_days),
-            user_limit=auth.tokens_per_user,
-        )
-
-    @cached_property
-    def authenticator(self) -> Authenticator:
-        """From a token to a principal."""
-        authenticator = Authenticator(
-            self.database,
-            policy=self.scope_policy,
-            cache_seconds=self.settings.auth.cache_seconds,
-        )
-        self.tokens.subscribe(authenticator.forget)
-        self.groups.subscribe(authenticator.forget)
-        self._resources.callback(authenticator.close)
-        return authenticator
-
-    @cached_property
-    def groups(self) -> GroupService:
-        """Makes, changes and ends groups."""
-        return GroupService(
-            self.database,
-            names=self.names,
-            policy=self.scope_policy,
-            audit=self.audit,
-            groups_per_user=self.settings.auth.groups_per_user,
-        )
-
-    @cached_property
-    def throttle(self) -> LoginThrottle:
-        """Slows down who guesses passwords."""
-        auth = self.settings.auth
-        return LoginThrottle(
-            self.database,
-            account_attempts=auth.account_attempts,
-            address_attempts=auth.address_attempts,
-        )
-
-    @cached_property
+    @property
     def users(self) -> UserService:
         """Accounts: made, logged in to, changed and ended."""
-        auth = self.settings.auth
-        users = UserService(
-            self.database,
-            names=self.names,
-            policy=self.scope_policy,
-            passwords=Passwords(
-                memory_mb=auth.argon2_memory_mb,
-                passes=auth.argon2_passes,
-                lanes=auth.argon2_lanes,
-                shortest=auth.password_characters,
-            ),
-            throttle=self.throttle,
-            tokens=self.tokens,
-            audit=self.audit,
-            link_lifetime=timedelta(hours=auth.login_link_hours),
-        )
-        users.on_end(self._end_jobs)
-        return users
+        return self.people.users
 
-    @cached_property
+    @property
     def openid_accounts(self) -> OpenIDAccounts:
         """Accounts of people who log in at an OpenID Connect provider."""
-        return OpenIDAccounts(
-            self.database,
-            users=self.users,
-            names=self.names,
-            audit=self.audit,
-            on_change=self.authenticator.forget,
-        )
+        return self.people.openid_accounts
+
+    @property
+    def groups(self) -> GroupService:
+        """Makes, changes and ends groups."""
+        return self.people.groups
+
+    @property
+    def tokens(self) -> TokenService:
+        """Makes and ends tokens."""
+        return self.people.tokens
+
+    @property
+    def authenticator(self) -> Authenticator:
+        """From a token to a principal."""
+        return self.people.authenticator
+
+    @property
+    def audit(self) -> AuditLog:
+        """What was done to people, groups, rights and quotas."""
+        return self.people.audit
+
+    @property
+    def scope_policy(self) -> ScopePolicy:
+        """What groups allow."""
+        return self.people.scope_policy
 
     @cached_property
     def identity_upkeep(self) -> IdentityUpkeep:
@@ -211,7 +158,7 @@ class ProcessContext:
             self.database,
             users=self.users,
             audit=self.audit,
-            throttle=self.throttle,
+            throttle=self.people.throttle,
             keep=timedelta(days=self.settings.auth.history_days),
             active_owners=JobOwners(self.job_store).active,
             end_jobs=self._end_jobs,
@@ -352,7 +299,7 @@ class ProcessContext:
         owners.abort(end.username)
         if end.hand_over_to is not None:
             owners.hand_over(end.username, end.hand_over_to)
-            self.rights.hand_over(end.username, end.hand_over_to, by=SYSTEM)
+            self.rights.hand_over(end.username, end.hand_over_to, by=PLATFORM)
 
     def _clean_up(self, job: Job) -> None:
         self.results.delete(job.job_id)

@@ -17,7 +17,7 @@ from astrolabe.catalogs.model import CatalogView
 from astrolabe.catalogs.query import QueryRequest
 from astrolabe.core.version import VERSION
 from astrolabe.factory import ProcessContext
-from astrolabe.identity.rights import SYSTEM
+from astrolabe.identity.authority import PLATFORM
 from astrolabe.tables.model import TableMeta
 
 __all__ = ["Health", "HealthChecks"]
@@ -108,7 +108,7 @@ class HealthChecks:
         request = QueryRequest(query=query, maxrec=1)
         cancel = QueryCancel(seconds=_CHECK_SECONDS)
         queries = self._context.queries
-        with closing(queries.start(request, principal=SYSTEM, cancel=cancel)) as running:
+        with closing(queries.start(request, principal=PLATFORM, cancel=cancel)) as running:
             for _ in running:
                 pass
 

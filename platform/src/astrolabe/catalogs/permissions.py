@@ -16,7 +16,8 @@ from typing import Final
 from astrolabe.catalogs.view import StoredView
 from astrolabe.identity import ANONYMOUS, Principal
 from astrolabe.identity.access import Grant, Resource
-from astrolabe.identity.rights import SYSTEM, Policy, Rights
+from astrolabe.identity.authority import PLATFORM
+from astrolabe.identity.rights import Policy, Rights
 
 __all__ = ["ReadableCatalog"]
 
@@ -69,7 +70,7 @@ class ReadableCatalog:
 
     def view(self, principal: Principal) -> StoredView:
         """Return the tables that a caller may read, as they are now or were a second ago."""
-        if principal is SYSTEM:
+        if principal is PLATFORM:
             return self._view()
         shares = self._present_shares()
         key = shares.policy.grants_of(principal) & shares.that_matter

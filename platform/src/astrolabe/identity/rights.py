@@ -35,18 +35,15 @@ from astrolabe.identity.access import (
     ResourceKind,
 )
 from astrolabe.identity.audit import AuditLog
-from astrolabe.identity.authority import actor_name
+from astrolabe.identity.authority import PLATFORM, actor_name
 from astrolabe.identity.policy_schema import ACCESS_RULE
 from astrolabe.identity.principal import Principal
 from astrolabe.identity.refreshing import Refreshing, raise_policy_generation
 
-__all__ = ["ADMIN_SCOPE", "SYSTEM", "Policy", "Rights", "StoredRule"]
+__all__ = ["ADMIN_SCOPE", "Policy", "Rights", "StoredRule"]
 
 ADMIN_SCOPE: Final = "admin:platform"
 """Who holds it may change every rule; it does not let anybody read."""
-
-SYSTEM: Final = Principal(kind="system")
-"""The platform itself, which may read all.  No credential makes this very object."""
 
 _ANONYMOUS_GRANTS: Final = frozenset({PUBLIC})
 _USER_PREFIX: Final = "user_"
@@ -125,7 +122,7 @@ class Policy:
 
     def may(self, principal: Principal, action: Action, resource: Resource) -> bool:
         """Whether a caller may do something; see `Rights.may`."""
-        if principal is SYSTEM:
+        if principal is PLATFORM:
             return True
         match action:
             case "read":
@@ -228,6 +225,7 @@ class Rights:
         Notes
         -----
         What the credential may be used for, its scopes, is asked at the service's door.
+        The platform itself (`PLATFORM`, that very object) may read all.
         Administrators may change every rule, but may read no more than others: a token of theirs
         must not be the key to everybody's private tables.
         """
@@ -304,7 +302,7 @@ class Rights:
                     owner=rule.owner,
                     embargo_until=rule.embargo_until,
                     listed=rule.listed,
-                    changed_by=_actor(by),
+                    changed_by=actor_name(by),
                     changed_at=utc_now(),
                 )
             )
@@ -332,7 +330,7 @@ class Rights:
         by
             Who does it, for the record.
         """
-        change = {"owner": new_owner, "changed_by": _actor(by), "changed_at": utc_now()}
+        change = {"owner": new_owner, "changed_by": actor_name(by), "changed_at": utc_now()}
         own_schema = Resource.of_schema(f"{_USER_PREFIX}{old_owner}")
         with self._database.write() as connection:
             raise_policy_generation(connection)
@@ -368,11 +366,7 @@ class Rights:
         detail: Mapping[str, Any],
     ) -> None:
         target = f"{resource.kind}:{resource.name}"
-        self._audit.record(_actor(by), action, target, detail, address, connection=connection)
-
-
-def _actor(by: Principal) -> str:
-    return "platform" if by is SYSTEM else actor_name(by)
+        self._audit.record(actor_name(by), action, target, detail, address, connection=connection)
 
 
 def _implied(resource: Resource) -> AccessRule | None:
