@@ -15,10 +15,12 @@ from astrolabe.config import Settings, load_settings
 from astrolabe.core.errors import BadParameterError
 from astrolabe.core.version import SERVER_SOFTWARE, VERSION
 from astrolabe.factory import ProcessContext
-from astrolabe_api.common.challenges import Challenges
+from astrolabe_api.admin.handlers import admin_routers
+from astrolabe_api.common.challenges import LOGIN_PATH, LOGOUT_PATH, Challenges
 from astrolabe_api.common.errors import ErrorForm, declare_error_form, install_error_handlers
 from astrolabe_api.common.middleware import add_middleware
 from astrolabe_api.common.state import ApiState, public_base
+from astrolabe_api.gateway.gms import GMS_PATH
 from astrolabe_api.gateway.handlers import gateway_routers
 from astrolabe_api.scs.handlers import SCS_PATH, scs_routers
 from astrolabe_api.tap.capabilities import TAP_PATH
@@ -27,13 +29,20 @@ from astrolabe_api.tap.handlers import tap_routers
 __all__ = ["SERVICES", "create_app"]
 
 SERVICES: dict[str, Callable[[], tuple[APIRouter, ...]]] = {
+    "admin": admin_routers,
     "gateway": gateway_routers,
     "scs": scs_routers,
     "tap": tap_routers,
 }
 """Every service by its name, and what makes its routers."""
 
-_ERROR_FORMS = {SCS_PATH: ErrorForm.CONE, TAP_PATH: ErrorForm.VOTABLE}
+_ERROR_FORMS = {
+    GMS_PATH: ErrorForm.TEXT,
+    LOGIN_PATH: ErrorForm.TEXT,
+    LOGOUT_PATH: ErrorForm.TEXT,
+    SCS_PATH: ErrorForm.CONE,
+    TAP_PATH: ErrorForm.VOTABLE,
+}
 
 
 def create_app(

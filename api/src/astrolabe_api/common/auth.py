@@ -27,6 +27,7 @@ from astrolabe.core.errors import (
 )
 from astrolabe.identity import ANONYMOUS, Principal
 from astrolabe.identity.signed_links import LINK_KIND, LINK_SCOPES
+from astrolabe_api.common.admission import count_request
 from astrolabe_api.common.credentials import Credential, CredentialKind, read_credential
 from astrolabe_api.common.csrf import CSRF_HEADER, SAFE_METHODS, check_origin
 from astrolabe_api.common.requests import notes_of
@@ -35,11 +36,13 @@ from astrolabe_api.common.state import ApiState, public_base, state_of, takes_an
 __all__ = [
     "Access",
     "Caller",
+    "ClientAddress",
     "Who",
     "account",
     "administers",
     "authenticate",
     "logged_in",
+    "makes_session",
     "open_to_all",
     "public",
     "requires",
@@ -75,6 +78,9 @@ class Access:
         Whether a signed link is good enough.
     csrf
         Whether a change by cookie needs a CSRF token in its header.
+    origin
+        Whether another site's page may not send this request, cookie or not: what makes a session
+        would else log somebody in as somebody else.
     """
 
     who: Who
@@ -82,6 +88,7 @@ class Access:
     service: str | None = None
     links: bool = False
     csrf: bool = False
+    origin: bool = False
 
     async def __call__(self, connection: HTTPConnection) -> Principal:
         """Find out who asks and apply this declaration; the notes on the request keep it.
@@ -94,8 +101,13 @@ class Access:
             Raised if the caller may not do this, or another site sent the request.
         """
         notes = notes_of(connection)
+        if self.origin:
+            self._check_origin(connection, state_of(connection))
         if self.who is not Who.ALL:
             notes.principal = await self._authenticated(connection)
+        if self.service is not None:
+            quotas = state_of(connection).context.quotas
+            await count_request(quotas, notes.principal, self.service, notes.address)
         notes.is_checked = True
         return notes.principal
 
@@ -103,6 +115,7 @@ class Access:
         state = state_of(connection)
         principal, credential = await self._find(connection, state)
         if credential is not None and credential.kind is CredentialKind.COOKIE:
+            notes_of(connection).by_cookie = True
             self._check_cookie(connection, state, principal)
         if principal.is_anonymous:
             if not self._takes_anonymous(state):
@@ -138,20 +151,34 @@ class Access:
     def _check_cookie(
         self, connection: HTTPConnection, state: ApiState, principal: Principal
     ) -> None:
-        is_websocket = connection.scope["type"] == "websocket"
-        if not is_websocket and connection.scope["method"] in SAFE_METHODS:
+        if _is_safe(connection):
             return
-        server = state.settings.server
-        check_origin(
-            connection, public_url=public_base(state.settings), trusted_origins=server.cors_origins
-        )
+        self._check_origin(connection, state)
         if self.csrf:
             state.csrf.check(connection.headers.get(CSRF_HEADER), principal.token_key)
+
+    def _check_origin(self, connection: HTTPConnection, state: ApiState) -> None:
+        if not _is_safe(connection):
+            check_origin(
+                connection,
+                public_url=public_base(state.settings),
+                trusted_origins=state.settings.server.cors_origins,
+            )
+
+
+def _is_safe(connection: HTTPConnection) -> bool:
+    """Whether a request changes nothing; a websocket's first one may lead to anything."""
+    return connection.scope["type"] == "http" and connection.scope["method"] in SAFE_METHODS
 
 
 def open_to_all() -> Any:  # noqa: ANN401 - what FastAPI's Depends returns
     """Declare a route that answers everybody alike and looks at no credential."""
     return Depends(Access(Who.ALL))
+
+
+def makes_session() -> Any:  # noqa: ANN401 - as above
+    """Declare a route that logs somebody in or out: open, but not to other sites' pages."""
+    return Depends(Access(Who.PUBLIC, origin=True))
 
 
 def public() -> Any:  # noqa: ANN401 - as above
@@ -247,3 +274,11 @@ async def _caller(request: Request) -> Principal:
 
 Caller = Annotated[Principal, Depends(_caller)]
 """Declare a handler's parameter with this type to get the caller."""
+
+
+async def _address(connection: HTTPConnection) -> str | None:
+    return notes_of(connection).address
+
+
+ClientAddress = Annotated[str | None, Depends(_address)]
+"""Declare a handler's parameter with this type to get the client's address."""

@@ -45,6 +45,8 @@ class RequestNotes:
         The client's, behind the proxies that we trust.
     principal
         Who asks, once that is known; anonymous before.
+    by_cookie
+        Whether the credential came as a cookie.
     is_checked
         Whether the route's own declaration of who may come has been applied.
     credential_failed
@@ -55,6 +57,7 @@ class RequestNotes:
 
     address: str | None = None
     principal: Principal = ANONYMOUS
+    by_cookie: bool = False
     is_checked: bool = False
     credential_failed: bool = False
     headers: list[tuple[str, str]] = field(default_factory=list)

@@ -15,9 +15,15 @@ from astrolabe_api.common.auth import Caller, open_to_all, public, requires
 from astrolabe_api.common.metrics import METRICS_MIME, render_metrics
 from astrolabe_api.common.state import State, public_base
 from astrolabe_api.gateway.discovery import DISCOVERY_PATH, Discovery, discovery_document
+from astrolabe_api.gateway.forward import forward_router
+from astrolabe_api.gateway.gms import gms_router
+from astrolabe_api.gateway.groups_api import groups_router
 from astrolabe_api.gateway.health import Health, HealthChecks
 from astrolabe_api.gateway.jobs import JobList, job_list
+from astrolabe_api.gateway.login import login_router
+from astrolabe_api.gateway.me import me_router
 from astrolabe_api.gateway.pages import api_page, landing_page
+from astrolabe_api.gateway.tokens_api import tokens_router
 
 __all__ = ["gateway_routers"]
 
@@ -25,7 +31,7 @@ _OPENAPI_METHODS = ("get", "post", "put", "delete")
 
 
 def gateway_routers() -> tuple[APIRouter, ...]:
-    """Return the gateway's router, with a memory of its own for health checks."""
+    """Return the gateway's routers, the first with a memory of its own for health checks."""
     gateway = _Gateway()
     router = APIRouter(tags=["gateway"])
     router.add_api_route(
@@ -66,7 +72,15 @@ def gateway_routers() -> tuple[APIRouter, ...]:
             response_class=Response,
             dependencies=[access],
         )
-    return (router,)
+    return (
+        router,
+        login_router(),
+        tokens_router(),
+        groups_router(),
+        gms_router(),
+        forward_router(),
+        me_router(),
+    )
 
 
 class _Gateway:
