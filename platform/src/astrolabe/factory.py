@@ -36,6 +36,9 @@ from astrolabe.identity.authenticator import Authenticator
 from astrolabe.identity.authority import PLATFORM
 from astrolabe.identity.groups import GroupService
 from astrolabe.identity.model import AccountEnd
+from astrolabe.identity.openid.assembly import make_login, make_provider
+from astrolabe.identity.openid.client import OpenIDLogin
+from astrolabe.identity.openid.provider import OpenIDProvider
 from astrolabe.identity.openid_accounts import OpenIDAccounts
 from astrolabe.identity.quotas import Quotas
 from astrolabe.identity.rights import Rights
@@ -264,6 +267,31 @@ class ProcessContext:
     def signed_links(self) -> SignedLinks:
         """Makes and checks signed links."""
         return SignedLinks(Signer(self.root_key.derive("signed-link")))
+
+    @cached_property
+    def openid_login(self) -> OpenIDLogin:
+        """Logs people in by the accounts of other providers."""
+        login = make_login(self.settings.auth, root_key=self.root_key, public_url=self._public_url)
+        self._resources.callback(login.close)
+        return login
+
+    @cached_property
+    def openid_provider(self) -> OpenIDProvider:
+        """Logs people in at other sites."""
+        return make_provider(
+            self.database,
+            self.settings.auth,
+            root_key=self.root_key,
+            public_url=self._public_url,
+            users=self.users,
+            groups=self.groups,
+            tokens=self.tokens,
+            audit=self.audit,
+        )
+
+    @property
+    def _public_url(self) -> str:
+        return str(self.settings.server.public_url).rstrip("/")
 
     @cached_property
     def upload_resolver(self) -> UploadResolver:

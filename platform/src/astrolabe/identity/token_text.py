@@ -58,7 +58,11 @@ class TokenText:
     @classmethod
     def new(cls) -> TokenText:
         """Make a token that nobody can guess."""
-        return cls(new_secret(), new_secret())
+        key = new_secret()
+        while key.startswith("-"):
+            # Commands would take it for an option.
+            key = new_secret()
+        return cls(key, new_secret())
 
     @classmethod
     def parse(cls, text: str) -> TokenText | None:

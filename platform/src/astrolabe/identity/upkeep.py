@@ -8,9 +8,12 @@ from datetime import timedelta
 from typing import Final
 
 from sqlalchemy import delete, exists, or_, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from astrolabe.core.clock import utc_now
 from astrolabe.core.database import Database
+from astrolabe.core.errors import AstrolabeError
+from astrolabe.core.logging import get_logger
 from astrolabe.identity.audit import AuditLog
 from astrolabe.identity.model import AccountEnd
 from astrolabe.identity.schema import INVITATION, LOGIN_LINK, PENDING, TOKEN, TOKEN_CHANGE
@@ -18,6 +21,8 @@ from astrolabe.identity.throttle import LoginThrottle
 from astrolabe.identity.users import UserService
 
 __all__ = ["IdentityUpkeep"]
+
+_log = get_logger(__name__)
 
 _PENDING_LIFE: Final = timedelta(days=90)
 _LEVELS: Final = 10
@@ -72,12 +77,16 @@ class IdentityUpkeep:
     def turn(self) -> None:
         """Do what is due; called often, it seldom has anything to do."""
         now = time.monotonic()
-        if now >= self._next_look:
-            self._next_look = now + self._every_seconds
-            self.end_jobs_of_ended()
-        if now >= self._next_forget:
-            self._next_forget = now + self._forget_seconds
-            self.forget_old()
+        try:
+            if now >= self._next_look:
+                self._next_look = now + self._every_seconds
+                self.end_jobs_of_ended()
+            if now >= self._next_forget:
+                self._next_forget = now + self._forget_seconds
+                self.forget_old()
+        except (AstrolabeError, SQLAlchemyError) as exc:
+            # The next turn tries again; jobs run on meanwhile.
+            _log.warning("upkeep of identity failed", reason=str(exc))
 
     def end_jobs_of_ended(self) -> None:
         """Abort jobs of accounts that have ended.
