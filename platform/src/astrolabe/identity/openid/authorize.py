@@ -176,6 +176,20 @@ class Authorization:
         except _RefusedError as refusal:
             return self._back(request, error=refusal.error, error_description=refusal.description)
 
+    def seal(self, parameters: Iterable[tuple[str, str]]) -> str:
+        """Return a request that came in a form as the parameter ``resume`` of an address.
+
+        A form that another site sends brings no cookie of the session with it; the address that it
+        is redirected to does.
+
+        Raises
+        ------
+        BadParameterError
+            Raised if a parameter was given twice.
+        """
+        values, _ = self._resumed(list(parameters))
+        return self._log_in(values, None, again=False).resume
+
     def decide(self, form: str, principal: Principal, *, allow: bool) -> SendBack:
         """Go on after the user has answered.
 
@@ -258,9 +272,9 @@ class Authorization:
                 raise _RefusedError(
                     f"{name}_not_supported", f"The parameter {name} is not supported."
                 )
-        if any(len(value) > _LONGEST for value in values.values()):
+        if any(len(value) > _LONGEST or not value.isprintable() for value in values.values()):
             raise _RefusedError(
-                "invalid_request", f"No parameter may exceed {_LONGEST} characters."
+                "invalid_request", f"Parameters have up to {_LONGEST} printable characters."
             )
         if values.get("response_type") != "code":
             raise _RefusedError("unsupported_response_type", "The response_type must be code.")

@@ -146,6 +146,8 @@ class ClientRegistry:
 
     def get(self, client_id: str) -> Client | None:
         """Return a client, `None` if there is none."""
+        if _CLIENT_ID.fullmatch(client_id) is None:
+            return None
         if client_id in self._configured:
             return self._configured[client_id]
         with self._database.read() as connection:
