@@ -116,7 +116,7 @@ class Resource:
         """
         parts = path.removesuffix("/").split("/")
         odd = any(ord(c) < 32 or ord(c) == 127 or c == "\\" for c in path)
-        if parts[0] or odd or any(part in {"", ".", ".."} for part in parts[1:]):
+        if not path.startswith("/") or odd or any(part in {"", ".", ".."} for part in parts[1:]):
             raise BadParameterError(
                 f"{path[:200]!r} is not a plain path: begin it with a slash, and use no empty "
                 "parts, '.', '..', backslashes or control characters."
