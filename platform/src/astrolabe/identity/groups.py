@@ -221,6 +221,7 @@ class GroupService(GroupReader):
             self._check_last_owner(connection, group, member, by)
             _check_not_from_claims(connection, group, member)
             membership.take_member(connection, group, member)
+            membership.end_invitations(connection, invited_by=member, group=group)
             self._record(connection, by, "group.remove", group, {"member": member}, address)
         self._tell()
 

@@ -16,6 +16,7 @@ __all__ = [
     "check_nesting",
     "check_not_last_administrator",
     "drop_group",
+    "end_invitations",
     "is_active_user",
     "is_group",
     "lock_groups",
@@ -114,6 +115,12 @@ def check_not_last_administrator(connection: Connection, username: str) -> None:
     lock_groups(connection, ADMIN_GROUP)
     if administrators(connection) == {username}:
         raise ConflictError(f"{username} is the last administrator; make somebody else one first.")
+
+
+def end_invitations(connection: Connection, *, invited_by: str, group: str | None = None) -> None:
+    """End what somebody who has lost his say has invited others to."""
+    query = delete(INVITATION).where(INVITATION.c.invited_by == invited_by)
+    connection.execute(query if group is None else query.where(INVITATION.c.group_name == group))
 
 
 def make_group(

@@ -484,6 +484,7 @@ class UserService(UserReader):
         self, connection: Connection, name: str, by: Principal, reason: str, address: str | None
     ) -> tuple[str, ...]:
         login_links.end_links(connection, name)
+        membership.end_invitations(connection, invited_by=name)
         return self._tokens.revoke_all(
             name, actor=actor_name(by), reason=reason, address=address, connection=connection
         )
