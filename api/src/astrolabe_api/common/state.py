@@ -65,6 +65,7 @@ class ApiState:
         # Each is made at its first use, which must not happen in two threads at once.
         _ = (context.queries, context.jobs, context.upload_resolver)
         _ = (context.readable, context.quotas)
+        _ = (context.openid_login, context.openid_provider)
         return cls(
             context=context,
             metadata_pool=WorkPool(

@@ -22,6 +22,8 @@ from astrolabe_api.gateway.health import Health, HealthChecks
 from astrolabe_api.gateway.jobs import JobList, job_list
 from astrolabe_api.gateway.login import login_router
 from astrolabe_api.gateway.me import me_router
+from astrolabe_api.gateway.openid import openid_router
+from astrolabe_api.gateway.openid_login import openid_login_router
 from astrolabe_api.gateway.pages import api_page, landing_page
 from astrolabe_api.gateway.tokens_api import tokens_router
 
@@ -75,6 +77,8 @@ def gateway_routers() -> tuple[APIRouter, ...]:
     return (
         router,
         login_router(),
+        openid_login_router(),
+        openid_router(),
         tokens_router(),
         groups_router(),
         gms_router(),

@@ -6,7 +6,7 @@ from datetime import timedelta
 from http import HTTPStatus
 from importlib.resources import files
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
@@ -57,9 +57,15 @@ def login_router() -> APIRouter:
     summary="The form to log in",
 )
 async def login_page(request: Request, state: State) -> Response:
-    """Show the form; `return_url` says where to go afterwards."""
+    """Show the form, or go to a `provider`; `return_url` says where to go afterwards."""
     given = await read_parameters(request, limits=_FORM_LIMITS)
     wanted = _return_url(given, state)
+    provider = given.single("PROVIDER")
+    if provider is not None:
+        query = urlencode({"return_url": wanted, "again": given.single("AGAIN") or "false"})
+        return RedirectResponse(
+            f"/auth/provider/{quote(provider, safe='')}?{query}", status_code=HTTPStatus.SEE_OTHER
+        )
     return _login_form(request, state, return_url=wanted)
 
 
