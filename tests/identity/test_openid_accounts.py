@@ -186,13 +186,12 @@ def test_a_providers_group_gives_scopes_by_nesting(people: People) -> None:
 
 def test_memberships_from_claims_are_not_changed_here(people: People) -> None:
     _account(people, "ada", groups=("novae",))
-    for change in (
-        lambda: people.groups.remove("novae", "ada", by=OPERATOR),
-        lambda: people.groups.add("novae", "ada", by=OPERATOR, role=Role.OWNER),
-        lambda: people.groups.remove("novae", "ada", by=people.session("ada")),
-    ):
-        with pytest.raises(ConflictError, match="provider"):
-            change()
+    with pytest.raises(ConflictError, match="provider"):
+        people.groups.remove("novae", "ada", by=OPERATOR)
+    with pytest.raises(ConflictError, match="provider"):
+        people.groups.add("novae", "ada", by=OPERATOR, role=Role.OWNER)
+    with pytest.raises(ConflictError, match="provider"):
+        people.groups.remove("novae", "ada", by=people.session("ada"))
     people.user("bob")
     people.groups.add("novae", "bob", by=OPERATOR)
     people.openid.from_openid(ISSUER, "1", _claims(groups=()))

@@ -188,7 +188,7 @@ class TokenInfo:
     authenticated
         When its holder had logged in; `None` for all but sessions.
     last_used, last_address
-        The last request that it came with; up to ten seconds late.
+        The last request that it came with; the time is up to a minute late.
     """
 
     key: str
