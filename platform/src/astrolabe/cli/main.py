@@ -22,7 +22,7 @@ COMMANDS: dict[str, tuple[str, str | None]] = {
     "worker": ("astrolabe.cli.worker:worker", "Run queued jobs: one worker of a deployment."),
     "table": ("astrolabe.cli.table:table", "Import, list and remove tables."),
     "user": ("astrolabe.cli.user:user", "Make, list, disable and delete accounts."),
-    "group": ("astrolabe.cli.group:group", "Make groups and say who is in them."),
+    "group": ("astrolabe.cli.group:group", "Make, list and delete groups, and say who is in them."),
     "token": ("astrolabe.cli.token:token", "Make, list and revoke tokens."),
     "audit": ("astrolabe.cli.audit:audit", "Look into the audit log."),
     "release": ("astrolabe.cli.access:release", "Say who may read releases."),
