@@ -104,16 +104,17 @@ class Access:
         if self.origin:
             self._check_origin(connection, state_of(connection))
         if self.who is not Who.ALL:
-            notes.principal = await self._authenticated(connection)
+            await self._check(connection, state_of(connection))
         if self.service is not None:
             quotas = state_of(connection).context.quotas
             await count_request(quotas, notes.principal, self.service, notes.address)
         notes.is_checked = True
         return notes.principal
 
-    async def _authenticated(self, connection: HTTPConnection) -> Principal:
-        state = state_of(connection)
+    async def _check(self, connection: HTTPConnection, state: ApiState) -> None:
         principal, credential = await self._find(connection, state)
+        # A refusal, too, says to whom it was said.
+        notes_of(connection).principal = principal
         if credential is not None and credential.kind is CredentialKind.COOKIE:
             notes_of(connection).by_cookie = True
             self._check_cookie(connection, state, principal)
@@ -122,13 +123,12 @@ class Access:
                 raise UnauthenticatedError(
                     "Log in first: send a token, or log in with your name and password."
                 )
-            return principal
+            return
         if principal.kind == LINK_KIND and not self.links:
             raise ForbiddenError("A signed link is good for reading data, for nothing else.")
         if self.who is not Who.PUBLIC and self.scopes and not self.scopes & principal.scopes:
             wanted = " or ".join(sorted(self.scopes))
             raise ForbiddenError(f"This needs the scope {wanted}, which your token does not have.")
-        return principal
 
     async def _find(
         self, connection: HTTPConnection, state: ApiState
