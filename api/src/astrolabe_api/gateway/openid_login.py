@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
-from astrolabe.core.errors import BadParameterError, ConflictError, UnauthenticatedError
+from astrolabe.core.errors import BadParameterError, ConflictError
 from astrolabe.identity.model import PendingState, PendingUser, User
 from astrolabe.identity.openid.assembly import CALLBACK_PATH
 from astrolabe.identity.openid.client import LOGIN_SECONDS, VerifiedLogin
@@ -209,7 +209,7 @@ def _signup(request: Request, state: ApiState) -> dict[str, Any]:
     try:
         return state.context.root_key.unseal(_SIGNUP, sealed)
     except SealError as exc:
-        raise UnauthenticatedError(
+        raise BadParameterError(
             "This browser has not logged in at a provider within the last half hour; log in again."
         ) from exc
 

@@ -26,7 +26,12 @@ from joserfc.jwk import KeySet
 from joserfc.jws import JWSRegistry
 
 from astrolabe.core.clock import utc_now
-from astrolabe.core.errors import ForbiddenError, NotFoundError, UnauthenticatedError
+from astrolabe.core.errors import (
+    BadParameterError,
+    ForbiddenError,
+    NotFoundError,
+    UnauthenticatedError,
+)
 from astrolabe.identity.model import OpenIDClaims
 from astrolabe.identity.openid.discovery import (
     Discovered,
@@ -225,9 +230,10 @@ class OpenIDLogin:
 
         Raises
         ------
+        BadParameterError
+            Raised if this browser did not begin this login.
         UnauthenticatedError
-            Raised if this browser did not begin this login, or what the provider says cannot be
-            trusted.
+            Raised if what the provider says cannot be trusted.
         ForbiddenError
             Raised if the provider, or its user, refused.
         OverloadError
@@ -267,12 +273,12 @@ class OpenIDLogin:
         try:
             began = self._root_key.unseal(_PURPOSE, sealed or "")
         except SealError as exc:
-            raise UnauthenticatedError(
+            raise BadParameterError(
                 "This browser did not begin this login, or it took more than ten minutes; "
                 "begin again, with cookies allowed."
             ) from exc
         if not hmac.compare_digest(began["state"].encode(), parameters.get("state", "").encode()):
-            raise UnauthenticatedError("The answer belongs to another login; begin again.")
+            raise BadParameterError("The answer belongs to another login; begin again.")
         return began
 
     def _redeem(

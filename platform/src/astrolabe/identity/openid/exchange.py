@@ -167,8 +167,8 @@ class Exchange:
             Raised if the client is not who it says, or sent no token.
         """
         form = self._form(parameters)
-        client = self.client_of(form, authorization)
-        self._grants.revoke_text(_needed(form, "token"), client=client)
+        token = _needed(form, "token")
+        self._grants.revoke_text(token, client=self.client_of(form, authorization))
 
     def client_of(self, form: Mapping[str, str], authorization: str | None) -> Client:
         """Return the client that sent the request (RFC 6749, section 2.3).
@@ -187,7 +187,7 @@ class Exchange:
                 )
             client_id, secret = header_id, header_secret
         if client_id is None:
-            raise ProtocolError("invalid_client", "The client_id is missing.", status=401)
+            raise ProtocolError("invalid_client", "The client_id is missing.")
         return self._clients.authenticate(client_id, secret)
 
     def _issue(
