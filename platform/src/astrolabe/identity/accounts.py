@@ -18,6 +18,7 @@ __all__ = [
     "erase",
     "insert_account",
     "lock_account",
+    "renew_hash",
     "user_of",
 ]
 
@@ -109,6 +110,15 @@ def insert_account(
         )
     )
     return user_of(connection.execute(accounts().where(USER.c.username == username)).one())
+
+
+def renew_hash(connection: Connection, username: str, old: str, new: str) -> None:
+    """Store another hash of the same password, unless the password was changed meanwhile."""
+    connection.execute(
+        update(USER)
+        .where(USER.c.username == username, USER.c.password_hash == old)
+        .values(password_hash=new)
+    )
 
 
 def erase(connection: Connection, names: NameRegistry, username: str) -> None:

@@ -17,6 +17,7 @@ __all__ = [
     "check_not_last_administrator",
     "drop_group",
     "end_invitations",
+    "hand_over_groups",
     "is_active_user",
     "is_group",
     "lock_groups",
@@ -121,6 +122,23 @@ def end_invitations(connection: Connection, *, invited_by: str, group: str | Non
     """End what somebody who has lost his say has invited others to."""
     query = delete(INVITATION).where(INVITATION.c.invited_by == invited_by)
     connection.execute(query if group is None else query.where(INVITATION.c.group_name == group))
+
+
+def hand_over_groups(
+    connection: Connection, username: str, heir: str, *, added_by: str, but: frozenset[str]
+) -> None:
+    """Make `heir` an owner of the groups that a user owns, but not of those in or under `but`.
+
+    Raises
+    ------
+    NotFoundError
+        Raised if there is no such heir.
+    """
+    if not is_active_user(connection, heir):
+        raise NotFoundError(f"There is no user {heir[:64]} to hand the account over to.")
+    for group in owned_groups(connection, username):
+        if but.isdisjoint({group, *nested_in(connection, group)}):
+            put_member(connection, group, heir, role=Role.OWNER, added_by=added_by)
 
 
 def make_group(

@@ -13,7 +13,6 @@ from astrolabe.core.database import Database
 from astrolabe.core.errors import (
     ConflictError,
     ForbiddenError,
-    NotFoundError,
     UnauthenticatedError,
 )
 from astrolabe.core.logging import get_logger
@@ -257,7 +256,9 @@ class UserService(UserReader):
         assert row is not None  # noqa: S101 - a password was right, so there is an account
         self._throttle.succeeded(wanted, address)
         if self._passwords.is_outdated(row.password_hash):
-            self._store_hash(wanted, row.password_hash, self._passwords.hash(password))
+            renewed = self._passwords.hash(password)
+            with self._database.write() as connection:
+                accounts.renew_hash(connection, wanted, row.password_hash, renewed)
         return self.admit(wanted)
 
     def admit(self, name: str) -> User:
@@ -449,7 +450,11 @@ class UserService(UserReader):
             self._require_power(connection, by, name)
             membership.check_not_last_administrator(connection, name)
             if hand_over_to is not None:
-                self._hand_over_groups(connection, name, hand_over_to, by)
+                # What gives scopes is not inherited: an administrator says who gets it.
+                given = self._policy.groups
+                membership.hand_over_groups(
+                    connection, name, hand_over_to, added_by=actor_name(by), but=given
+                )
             connection.execute(delete(MEMBER).where(MEMBER.c.member == name))
             connection.execute(delete(INVITATION).where(INVITATION.c.username == name))
             ended = self._end_access(connection, name, by, "account deleted", address)
@@ -468,18 +473,6 @@ class UserService(UserReader):
                 "can change that account."
             )
 
-    def _hand_over_groups(
-        self, connection: Connection, name: str, heir: str, by: Principal
-    ) -> None:
-        if not membership.is_active_user(connection, heir):
-            raise NotFoundError(f"There is no user {heir[:64]} to hand the account over to.")
-        for group in membership.owned_groups(connection, name):
-            # What gives scopes is not inherited: an administrator says who gets it.
-            if not self._policy.given_by(group):
-                membership.put_member(
-                    connection, group, heir, role=Role.OWNER, added_by=actor_name(by)
-                )
-
     def _end_access(
         self, connection: Connection, name: str, by: Principal, reason: str, address: str | None
     ) -> tuple[str, ...]:
@@ -493,15 +486,6 @@ class UserService(UserReader):
         self._tokens.tell(keys)
         for callback in tuple(self._on_end):
             callback(end)
-
-    def _store_hash(self, name: str, old: str, new: str) -> None:
-        with self._database.write() as connection:
-            # Not if the password was changed meanwhile.
-            connection.execute(
-                update(USER)
-                .where(USER.c.username == name, USER.c.password_hash == old)
-                .values(password_hash=new)
-            )
 
     def _record(
         self,
