@@ -43,7 +43,7 @@ def safe_return(wanted: str | None, *, public_url: str) -> str:
         is_here = not (parts.scheme or parts.netloc) or origin_of(wanted) == origin_of(public_url)
     except ValueError as exc:
         raise error from exc
-    if not is_here or "@" in parts.netloc:
+    if not is_here or "@" in parts.netloc or wanted.startswith("//"):
         raise error
     if not parts.path.startswith("/") or parts.path.startswith("//"):
         raise error
