@@ -189,8 +189,8 @@ def test_the_owners_link_is_shown_on_the_terminal_and_in_no_log(tmp_path: Path) 
             for line in shown.read_text(encoding="utf-8").splitlines()
             if line.startswith("Log in as owner")
         )
-        address, _, text = line.rpartition(" ")[2].partition("?link=")
-        assert address == f"{platform.address}/auth/login"
+        address, _, text = line.rpartition(" ")[2].partition("#")
+        assert address == f"{platform.address}/auth/link"
         for log in (home / "logs").iterdir():
             assert text not in log.read_text(encoding="utf-8")
         with ProcessContext.open(load_settings(home=home, config_file=None, overrides={})) as own:

@@ -41,7 +41,7 @@ _HARMLESS_NAMES: Final = frozenset({"token_key"})
 _OWN_TOKEN: Final = re.compile(r"\b(al-[A-Za-z0-9_-]{22})\.[A-Za-z0-9_-]{22}")
 _CREDENTIALS: Final = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9+/=._~-]{8,}", re.IGNORECASE)
 # One-time login links.
-_LOGIN_LINK: Final = re.compile(r"([?&]link=)[A-Za-z0-9_-]+")
+_LOGIN_LINK: Final = re.compile(r"(/auth/link#)[A-Za-z0-9_-]+")
 _URL_PASSWORD: Final = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+@", re.IGNORECASE)
 
 # Libraries whose every request or statement would be an event of its own.

@@ -14,13 +14,16 @@ from astrolabe.identity.token_text import hash_secret
 
 __all__ = ["LOGIN_LINK_PATH", "end_links", "login_link_address", "make_link", "redeem_link"]
 
-LOGIN_LINK_PATH: Final = "/auth/login"
+LOGIN_LINK_PATH: Final = "/auth/link"
 """Where links lead: a page whose button redeems the link, so that no preview uses it up."""
 
 
 def login_link_address(public_url: str, text: str) -> str:
-    """Return the address to open for a login link."""
-    return f"{public_url.rstrip('/')}{LOGIN_LINK_PATH}?link={text}"
+    """Return the address to open for a login link.
+
+    The text stands behind ``#``, which browsers send to no server and so to no log.
+    """
+    return f"{public_url.rstrip('/')}{LOGIN_LINK_PATH}#{text}"
 
 
 def make_link(connection: Connection, username: str, *, lifetime: timedelta) -> str:
