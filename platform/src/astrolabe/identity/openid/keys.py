@@ -189,11 +189,7 @@ class SigningKeys:
         )
 
     def _add(self, algorithm: Algorithm, *, use_from: datetime) -> None:
-        made = (
-            RSAKey.generate_key(_RSA_BITS, auto_kid=True)
-            if algorithm == "RS256"
-            else ECKey.generate_key("P-256", auto_kid=True)
-        )
+        made = _generate(algorithm)
         kid = str(made.kid)
         encrypted = jwe.encrypt_compact(
             # The name is authenticated with the rest: a row cannot take another's key.
@@ -267,3 +263,9 @@ class SigningKeys:
             _log.warning("signing key not readable, another follows", kid=kid, reason=str(exc))
             return None
         return key if opened.headers().get("kid") == kid else None
+
+
+def _generate(algorithm: Algorithm) -> RSAKey | ECKey:
+    if algorithm == "RS256":
+        return RSAKey.generate_key(_RSA_BITS, auto_kid=True)
+    return ECKey.generate_key("P-256", auto_kid=True)
