@@ -270,8 +270,9 @@ def queue_place(connection: Connection, owner: str | None, lane: str | None) -> 
     the queue has come to.  So one owner's hundred jobs get a hundred turns while another's first
     waits for one job at most, and nobody can keep the job at the head of the queue waiting.
 
-    The queue has come to the turn of the first one waiting, or where jobs were passed over, since
-    their owners may not run more at once, to that of the last one begun.
+    The queue has come to the turn of the first one waiting, or to the one after the last that was
+    begun: the first ones waiting may have been passed over, since their owners may not run more at
+    once, and newcomers with their turn would go before all who wait behind them.
     """
 
     def extreme(pick: Any, *conditions: ColumnElement[bool]) -> int | None:  # noqa: ANN401 - min or max
@@ -281,7 +282,8 @@ def queue_place(connection: Connection, owner: str | None, lane: str | None) -> 
     queued, executing = JOB.c.phase == Phase.QUEUED, JOB.c.phase == Phase.EXECUTING
     # `owner IS NULL` for anonymous jobs: SQLAlchemy writes it for == None.
     own = and_(JOB.c.owner == owner, JOB.c.lane == lane)
-    reached = [extreme(func.min, queued), extreme(func.max, executing)]
+    begun = extreme(func.max, executing)
+    reached = [extreme(func.min, queued), None if begun is None else begun + 1]
     own_last = [extreme(func.max, own, phase) for phase in (queued, executing)]
     after_own = [last + 1 for last in own_last if last is not None]
     turn = max([0, *(place for place in reached if place is not None), *after_own])
