@@ -20,6 +20,7 @@ from astrolabe_api.common.challenges import LOGIN_PATH, LOGOUT_PATH, Challenges
 from astrolabe_api.common.errors import ErrorForm, declare_error_form, install_error_handlers
 from astrolabe_api.common.middleware import add_middleware
 from astrolabe_api.common.state import ApiState, public_base
+from astrolabe_api.gateway.forms import PAGE_PATHS
 from astrolabe_api.gateway.gms import GMS_PATH
 from astrolabe_api.gateway.handlers import gateway_routers
 from astrolabe_api.scs.handlers import SCS_PATH, scs_routers
@@ -37,6 +38,7 @@ SERVICES: dict[str, Callable[[], tuple[APIRouter, ...]]] = {
 """Every service by its name, and what makes its routers."""
 
 _ERROR_FORMS = {
+    **dict.fromkeys(PAGE_PATHS, ErrorForm.PAGE),
     GMS_PATH: ErrorForm.TEXT,
     LOGIN_PATH: ErrorForm.TEXT,
     LOGOUT_PATH: ErrorForm.TEXT,

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Self
+from urllib.parse import quote, urlencode
 
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Match
 
 from astrolabe.core.errors import (
@@ -39,6 +40,7 @@ from astrolabe.core.errors import (
 )
 from astrolabe.tables.model import Info
 from astrolabe_api.common.challenges import Challenges
+from astrolabe_api.common.html import page_response
 from astrolabe_api.common.requests import accepts_json, notes_of, request_id
 from astrolabe_api.common.votable import VOTABLE_MIME, error_document
 
@@ -73,6 +75,7 @@ class ErrorForm(StrEnum):
     """How an error is written."""
 
     PROBLEM = "problem"
+    PAGE = "page"
     VOTABLE = "votable"
     CONE = "cone"
     TEXT = "text"
@@ -82,6 +85,7 @@ class ErrorForm(StrEnum):
 class _Forms:
     by_prefix: dict[str, ErrorForm] = field(default_factory=dict)
     docs_url: str = ""
+    site: str = ""
     challenges: Challenges = field(default_factory=lambda: Challenges(""))
 
     def of(self, path: str) -> ErrorForm:
@@ -109,6 +113,7 @@ def install_error_handlers(
     """
     forms = _forms(app)
     forms.docs_url = docs_url
+    forms.site = app.title
     if challenges is not None:
         forms.challenges = challenges
     app.add_exception_handler(AstrolabeError, _on_error)
@@ -182,6 +187,8 @@ def failure_response(
         form = ErrorForm.PROBLEM
     identifier = request_id(connection.scope)
     status = failure.status
+    if form is ErrorForm.PAGE:
+        return _page(connection, failure, forms.site, headers or {})
     match form:
         case ErrorForm.VOTABLE | ErrorForm.CONE:
             infos = [Info("error_code", failure.code), Info("request_id", identifier)]
@@ -193,7 +200,7 @@ def failure_response(
             body, media_type = error_document(failure.detail, infos=infos), VOTABLE_MIME
         case ErrorForm.TEXT:
             body, media_type = f"{failure.detail}\n", "text/plain; charset=utf-8"
-        case ErrorForm.PROBLEM:
+        case _:
             body, media_type = _problem(failure, identifier, forms.docs_url), PROBLEM_MIME
     response = Response(
         body.encode(),
@@ -203,6 +210,36 @@ def failure_response(
     )
     if status == HTTPStatus.UNAUTHORIZED:
         forms.challenges.add_to(response, connection)
+    return response
+
+
+def _page(
+    connection: HTTPConnection, failure: Failure, site: str, headers: dict[str, str]
+) -> Response:
+    """Return an error of a page; who has to log in first is led to the form, and back."""
+    query: bytes = connection.scope.get("query_string", b"")
+    place = quote(connection.scope["path"]) + (f"?{query.decode('latin-1')}" if query else "")
+    is_get = connection.scope["method"] == "GET"
+    if failure.status == HTTPStatus.UNAUTHORIZED and is_get:
+        address = f"/auth/login?{urlencode({'return_url': place})}"
+        return RedirectResponse(address, status_code=HTTPStatus.SEE_OTHER)
+    response = page_response(
+        "error.html",
+        {
+            "site": site,
+            "user": None,
+            "error": None,
+            "message": None,
+            "heading": failure.title,
+            "detail": failure.detail,
+            "code": failure.code,
+            "request_id": request_id(connection.scope),
+            "again": place if is_get else None,
+            "may_log_in": failure.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN},
+        },
+        status=failure.status,
+    )
+    response.headers.update(headers)
     return response
 
 

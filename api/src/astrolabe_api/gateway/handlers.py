@@ -25,6 +25,9 @@ from astrolabe_api.gateway.me import me_router
 from astrolabe_api.gateway.openid import openid_router
 from astrolabe_api.gateway.openid_login import openid_login_router
 from astrolabe_api.gateway.pages import api_page, landing_page
+from astrolabe_api.gateway.pages_account import account_pages_router
+from astrolabe_api.gateway.pages_admin import admin_pages_router
+from astrolabe_api.gateway.pages_groups import group_pages_router
 from astrolabe_api.gateway.tokens_api import tokens_router
 
 __all__ = ["gateway_routers"]
@@ -84,6 +87,9 @@ def gateway_routers() -> tuple[APIRouter, ...]:
         gms_router(),
         forward_router(),
         me_router(),
+        account_pages_router(),
+        group_pages_router(),
+        admin_pages_router(),
     )
 
 
@@ -116,7 +122,7 @@ class _Gateway:
 
     async def landing(self, state: State, caller: Caller) -> Response:
         view = await run_in_threadpool(state.context.readable.view, caller)
-        return landing_page(discovery_document(state.settings, view))
+        return landing_page(discovery_document(state.settings, view), user=caller.username)
 
     async def jobs(
         self,

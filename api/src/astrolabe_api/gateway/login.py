@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 
 from astrolabe.core.clock import utc_now
 from astrolabe.core.errors import AstrolabeError, QuotaExceededError, UnauthenticatedError
-from astrolabe.identity import Principal
+from astrolabe.identity import ANONYMOUS, Principal
 from astrolabe.identity.model import NewToken, TokenKind
 from astrolabe.identity.scopes import SCOPES
 from astrolabe.identity.token_text import TokenText
@@ -34,6 +34,7 @@ from astrolabe_api.common.params import Parameters, read_parameters
 from astrolabe_api.common.requests import accepts_json, notes_of
 from astrolabe_api.common.returning import safe_return
 from astrolabe_api.common.state import ApiState, State, public_base
+from astrolabe_api.gateway.forms import page_values
 
 __all__ = ["login_router", "start_session"]
 
@@ -141,7 +142,7 @@ async def link_login(request: Request, state: State, address: ClientAddress) -> 
 )
 async def logout_page(state: State, caller: Caller) -> Response:
     """Ask whether to log out: an address alone, which any page can call, does nothing."""
-    return page_response("logout.html", _values(state, caller))
+    return page_response("logout.html", page_values(state, caller))
 
 
 @router.post(
@@ -333,7 +334,7 @@ def _open_form(
     is_new = len(browser) < len(CsrfTokens.new_session())
     if is_new:
         browser = CsrfTokens.new_session()
-    shown = {**_values(state, None), "csrf": state.csrf.of(f"form:{browser}"), **values}
+    shown = {**page_values(state, ANONYMOUS), "csrf": state.csrf.of(f"form:{browser}"), **values}
     page = page_response(template, shown, status=status)
     if is_new:
         set_form_cookie(page, browser, https=_https(state))
@@ -343,18 +344,6 @@ def _open_form(
 def _check_form(request: Request, state: ApiState, given: Parameters) -> None:
     browser = request.cookies.get(form_cookie_name(https=_https(state)))
     state.csrf.check(given.single(CSRF_FIELD), None if browser is None else f"form:{browser}")
-
-
-def _values(state: ApiState, caller: Principal | None) -> dict[str, Any]:
-    key = None if caller is None else caller.token_key
-    return {
-        "site": state.settings.server.title,
-        "user": None if caller is None else caller.username,
-        "is_admin": caller is not None and "admin:user" in caller.scopes,
-        "csrf": "" if key is None else state.csrf.of(key),
-        "error": None,
-        "message": None,
-    }
 
 
 def _return_url(given: Parameters, state: ApiState) -> str:
