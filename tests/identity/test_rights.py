@@ -287,3 +287,28 @@ def test_two_writers_of_one_rule_do_not_meet(database: Database) -> None:
         thread.join()
     assert not errors
     assert len(rights.rules()) == 1
+
+
+def test_after_a_pause_nobody_gets_old_rules_while_another_looks(
+    database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other_database = Database(database_url)
+    here, there = make(database), make(other_database)
+    assert readers(there, OBJECT) == EVERYBODY
+    here.set_rule(OBJECT, AccessRule(access=Access.PRIVATE), by=OPERATOR)
+    # As if the last look had been long ago.
+    monkeypatch.setattr(there._rules, "_checked", there._rules._checked - 60)
+    begin = threading.Barrier(8)
+    seen: list[set[str]] = []
+
+    def look() -> None:
+        begin.wait()
+        seen.append(readers(there, OBJECT))
+
+    threads = [threading.Thread(target=look) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [set()] * 8
+    other_database.close()

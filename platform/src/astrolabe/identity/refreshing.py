@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import OperationalError
@@ -17,6 +17,8 @@ from astrolabe.identity.policy_schema import POLICY_STATE
 __all__ = ["Refreshing", "raise_policy_generation"]
 
 _log = get_logger(__name__)
+
+_OLDEST_SECONDS: Final = 2.0
 
 _Loaded = TypeVar("_Loaded")
 
@@ -44,8 +46,9 @@ class Refreshing(Generic[_Loaded]):
 
     Notes
     -----
-    While one thread looks, others get the last state at once.  While the control database does
-    not answer, the last state stays.
+    While one thread looks, others get the last state at once if it is not older than two
+    seconds, as it is after a pause without requests: then they wait for the new one.  While the
+    control database does not answer, the last state stays.
     """
 
     def __init__(
@@ -77,9 +80,10 @@ class Refreshing(Generic[_Loaded]):
         """
         state = self._state
         if state is not None and not fresh:
-            if time.monotonic() < self._checked + self._check_seconds:
+            age = time.monotonic() - self._checked
+            if age < self._check_seconds:
                 return state[1]
-            if not self._lock.acquire(blocking=False):
+            if not self._lock.acquire(blocking=age > _OLDEST_SECONDS):
                 return state[1]
         else:
             self._lock.acquire()
