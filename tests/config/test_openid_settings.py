@@ -77,7 +77,6 @@ def test_a_file_with_a_secret_is_refused(
         (provider(isuer="https://x"), r"did you mean auth\.openid\.keycloak\.issuer\?"),
         ({"openid": {"Key-Cloak": {}}}, "lower-case letters"),
         ({"openid": {"keycloak": {"client_id": "x"}}}, "field required"),
-        (client(), "has a secret in the environment, or is public"),
         (client(public=True, redirect_urls=[]), r"did you mean auth\.clients\.hub_one\."),
     ],
 )
@@ -93,6 +92,16 @@ def test_a_short_secret_is_refused_and_not_shown(
     with pytest.raises(BadParameterError, match="at least 32") as caught:
         load(tmp_path, client())
     assert "short-secret" not in caught.value.message
+
+
+def test_a_public_client_has_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASTROLABE_AUTH__CLIENTS__HUB_ONE__SECRET", SECRET)
+    with pytest.raises(BadParameterError, match="public has no secret"):
+        load(tmp_path, client(public=True))
+
+
+def test_commands_need_no_secret_of_a_client(tmp_path: Path) -> None:
+    assert load(tmp_path, client()).auth.clients["hub_one"].secret is None
 
 
 def test_http_is_right_on_the_own_machine(tmp_path: Path) -> None:

@@ -666,3 +666,8 @@ def test_the_metadata_names_what_there_is(provider: OpenIDProvider) -> None:
     assert document["id_token_signing_alg_values_supported"] == ["RS256", "ES256"]
     assert document["code_challenge_methods_supported"] == ["S256"]
     assert not {"user:token", "admin:user", "admin:platform"} & {*document["scopes_supported"]}
+
+
+def test_a_client_of_the_settings_needs_its_secret(people: People) -> None:
+    with pytest.raises(BadParameterError, match="ASTROLABE_AUTH__CLIENTS__HUB__SECRET"):
+        make(people, hub=HUB | {"secret": None})

@@ -23,8 +23,10 @@ from tests.support.platform import RunningPlatform, run_astrolabe, running_platf
 __all__ = [
     "PASSWORD",
     "Browser",
+    "add_user",
     "free_port",
     "platform_with",
+    "query_of",
     "running_oidc_provider",
     "wait_until",
 ]
@@ -124,7 +126,7 @@ def query_of(url: str) -> dict[str, str]:
 def platform_with(
     folder: Path, auth: Mapping[str, Any], *, extra: Mapping[str, str] | None = None
 ) -> Iterator[RunningPlatform]:
-    """Start a platform with settings of its own, and with the user alice who has a password."""
+    """Start a platform with settings of its own."""
     home = folder / "home"
     home.mkdir()
     cheap = {"argon2_memory_mb": 1, "argon2_passes": 1}

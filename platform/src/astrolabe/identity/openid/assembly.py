@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 from pydantic import SecretStr
 
 from astrolabe.core.database import Database
+from astrolabe.core.errors import BadParameterError
 from astrolabe.identity.audit import AuditLog
 from astrolabe.identity.groups import GroupService
 from astrolabe.identity.openid.authorize import Authorization
@@ -58,6 +59,8 @@ class ClientOptions(Protocol):
     def name(self) -> str | None: ...
     @property
     def secret(self) -> SecretStr | None: ...
+    @property
+    def public(self) -> bool: ...
     @property
     def redirect_uris(self) -> tuple[str, ...]: ...
     @property
@@ -132,7 +135,7 @@ def make_provider(
     Raises
     ------
     BadParameterError
-        Raised if a client of the settings is not allowed as it stands.
+        Raised if a client of the settings is not allowed as it stands, or has no secret.
     """
     lifetime = timedelta(minutes=options.client_token_minutes)
     clients = ClientRegistry(
@@ -178,6 +181,11 @@ def make_provider(
 
 def _client(name: str, given: ClientOptions) -> Client:
     secret = _text(given.secret)
+    if secret is None and not given.public:
+        raise BadParameterError(
+            f"The client auth.clients.{name} has no secret: set "
+            f"ASTROLABE_AUTH__CLIENTS__{name.upper()}__SECRET, or public: true."
+        )
     return Client(
         client_id=name,
         name=given.name or name,

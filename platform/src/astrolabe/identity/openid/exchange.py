@@ -185,7 +185,8 @@ class Exchange:
                 raise ProtocolError(
                     "invalid_request", "Send the credentials of the client once, not in two ways."
                 )
-            client_id, secret = header_id, header_secret
+            # A client without a secret may send an empty one.
+            client_id, secret = header_id, header_secret or None
         if client_id is None:
             raise ProtocolError("invalid_client", "The client_id is missing.")
         return self._clients.authenticate(client_id, secret)
