@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 
 from astrolabe.identity.principal import Principal
 
@@ -21,6 +22,7 @@ def subject_of(principal: Principal, address: str | None) -> str | None:
     return None if address is None else f"address:{_network(address)}"
 
 
+@lru_cache(maxsize=4096)
 def _network(address: str) -> str:
     """Return an IPv4 address, or the network of 64 bits that an IPv6 address belongs to."""
     try:

@@ -17,6 +17,7 @@ __all__ = [
     "JobControl",
     "JobError",
     "JobOutcome",
+    "JobPage",
     "JobParameter",
     "JobResult",
     "JobRunner",
@@ -139,6 +140,22 @@ class Job:
         """Return the values of parameter `name` (any case), in the order sent."""
         wanted = name.upper()
         return tuple(p.value for p in self.parameters if p.name == wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """A page of a user's jobs, the newest first.
+
+    Parameters
+    ----------
+    jobs
+        The jobs of this page.
+    next_cursor
+        Asks for the next page; `None` on the last one.
+    """
+
+    jobs: tuple[Job, ...]
+    next_cursor: str | None
 
 
 INTERACTIVE_LANE: Final = "interactive"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import wait as wait_for_futures
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -19,7 +19,7 @@ from astrolabe.core.errors import BadParameterError, ConflictError
 from astrolabe.core.ids import new_job_id
 from astrolabe.core.logging import get_logger
 from astrolabe.jobs import rules
-from astrolabe.jobs.model import FINAL_PHASES, Job, JobParameter, JobSummary, Phase
+from astrolabe.jobs.model import FINAL_PHASES, Job, JobPage, JobParameter, JobSummary, Phase
 from astrolabe.jobs.store import JobStore
 from astrolabe.jobs.waiting import PhaseWatcher
 
@@ -29,22 +29,6 @@ _log = get_logger(__name__)
 
 _LONGEST_PAGE: Final = 1000
 _LARGEST_SECONDS: Final = 2**31 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class JobPage:
-    """A page of a user's jobs, the newest first.
-
-    Parameters
-    ----------
-    jobs
-        The jobs of this page.
-    next_cursor
-        Asks for the next page; `None` on the last one.
-    """
-
-    jobs: tuple[Job, ...]
-    next_cursor: str | None
 
 
 class JobService:
