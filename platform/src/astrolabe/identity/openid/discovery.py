@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 import structlog
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
+from joserfc.jwk import Key, KeySet, import_key
 
 from astrolabe.core.errors import OverloadError
 
@@ -30,6 +30,8 @@ _RETRY_SECONDS: Final = 10.0
 _ALGORITHMS: Final = frozenset(
     ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 )
+# Those with a public half: a secret that is published is none.
+_KEY_TYPES: Final = frozenset({"RSA", "EC", "OKP"})
 
 _log = structlog.get_logger(__name__)
 
@@ -147,11 +149,16 @@ class Discovered:
         )
 
     def _fetch_keys(self, address: str) -> KeySet:
-        document: Any = fetch_json(self._client, self._title, "GET", address)
-        try:
-            return KeySet.import_key_set(document)
-        except (JoseError, ValueError, KeyError, TypeError, AttributeError) as exc:
-            raise self._unfit("its keys cannot be read") from exc
+        document = fetch_json(self._client, self._title, "GET", address)
+        found = document.get("keys")
+        usable = [
+            key
+            for entry in (found if isinstance(found, list) else [])
+            if (key := _public_key(entry)) is not None
+        ]
+        if not usable:
+            raise self._unfit("its keys cannot be read")
+        return KeySet(usable)
 
     def _address(self, document: Mapping[str, Any], name: str) -> str:
         value = document.get(name)
@@ -236,6 +243,16 @@ def _bounded(response: httpx.Response) -> bytes:
         if len(content) > _MOST_BYTES:
             raise ValueError(f"its answer has more than {_MOST_BYTES} bytes")
     return bytes(content)
+
+
+def _public_key(entry: object) -> Key | None:
+    """Return a key of a set; `None` for what we cannot use, which is no fault of the others."""
+    if not isinstance(entry, dict) or entry.get("kty") not in _KEY_TYPES:
+        return None
+    try:
+        return import_key(entry)
+    except (JoseError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _texts(value: object) -> list[str]:
