@@ -26,11 +26,11 @@ STAMP_313 := $(VENV_313)/.stamp-dev
 HAS_313 = $(shell python3.13 -c 'import venv, ensurepip' >/dev/null 2>&1 && echo yes)
 
 UNIT := not client and not server
-REAL := client or server
+REAL := (client or server) and not interop
 PYTEST := $(BIN)/python -m pytest -q
 
 .PHONY: help setup setup-run run check check-lint check-types check-docs check-unit check-unit-313 \
-	test test-real bench debian-packages docs clean
+	test test-real test-interop bench debian-packages node-packages docs clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -70,11 +70,15 @@ else
 	@echo "unit tests on Python 3.13: skipped, no python3.13 with venv on this machine"
 endif
 
-test: check debian-packages test-real ## check, then every real client and server; nothing is skipped silently
+test: check debian-packages node-packages test-real ## check, then every real client and server; nothing is skipped silently
 	@echo "make test: passed"
 
 test-real: setup
 	$(PYTEST) -m "$(REAL)" -p tests.support.no_skips --durations=10
+
+test-interop: setup ## log in by a real Keycloak: needs Java 17 and Maven, downloads 176 MB once
+	@tools/debian-packages mvn:maven java:default-jre-headless
+	$(PYTEST) -m interop -p tests.support.no_skips --durations=5
 
 BENCH_ROWS ?= 5000000
 BENCH_WORK ?= build/bench
@@ -83,9 +87,19 @@ bench: setup ## measure speed and memory (BENCH_ROWS rows in BENCH_WORK); prints
 	$(BIN)/python -m tests.benchmarks.import_speed --rows $(BENCH_ROWS) --work $(BENCH_WORK)
 	$(BIN)/python -m tests.benchmarks.tap_speed --home $(BENCH_WORK)/home
 	$(BIN)/python -m tests.benchmarks.metadata_speed --work $(BENCH_WORK)
+	$(BIN)/python -m tests.benchmarks.auth_cost
 
 debian-packages:
 	@tools/debian-packages stilts
+
+OIDC_PROVIDER := tests/openid/oidc_provider
+
+node-packages: $(OIDC_PROVIDER)/node_modules/.package-lock.json
+
+$(OIDC_PROVIDER)/node_modules/.package-lock.json: $(OIDC_PROVIDER)/package-lock.json
+	@tools/debian-packages npm
+	@cd $(OIDC_PROVIDER) && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
 
 clean: ## remove the environments and what was built
 	rm -rf $(VENV) $(VENV_313) docs/_build .mypy_cache .ruff_cache .pytest_cache

@@ -16,6 +16,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from astrolabe.config import load_settings
+from astrolabe.core.errors import UnauthenticatedError
+from astrolabe.factory import ProcessContext
 from tests.support.platform import environment, run_astrolabe, running_platform
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(180)]
@@ -174,3 +177,24 @@ def _broken_app(folder: Path) -> Path:
     (package / "__init__.py").write_text("", encoding="utf-8")
     (package / "main.py").write_text("raise RuntimeError('the app is broken')", encoding="utf-8")
     return package.parent
+
+
+def test_the_owners_link_is_shown_on_the_terminal_and_in_no_log(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with running_platform(home) as platform:
+        shown = tmp_path / "home-up.log"
+        _wait_for(lambda: "Log in as owner" in shown.read_text(encoding="utf-8"), 30)
+        line = next(
+            line
+            for line in shown.read_text(encoding="utf-8").splitlines()
+            if line.startswith("Log in as owner")
+        )
+        address, _, text = line.rpartition(" ")[2].partition("#")
+        assert address == f"{platform.address}/auth/link"
+        for log in (home / "logs").iterdir():
+            assert text not in log.read_text(encoding="utf-8")
+        with ProcessContext.open(load_settings(home=home, config_file=None, overrides={})) as own:
+            assert own.users.redeem_login_link(text, address=None).username == "owner"
+            with pytest.raises(UnauthenticatedError):
+                own.users.redeem_login_link(text, address=None)
+            assert own.groups.of("owner") == {"admins"}

@@ -18,7 +18,14 @@ from sqlalchemy.engine import make_url
 from astrolabe.core.database import Database
 from astrolabe.core.migrate import upgrade
 
-__all__ = ["DATABASE_KINDS", "database", "database_url", "empty_database_url", "postgresql_server"]
+__all__ = [
+    "DATABASE_KINDS",
+    "database",
+    "database_url",
+    "empty_database_url",
+    "fresh_postgresql",
+    "postgresql_server",
+]
 
 DATABASE_KINDS = (
     pytest.param("sqlite"),
@@ -53,7 +60,8 @@ def postgresql_server() -> Iterator[str]:
 
 
 @contextmanager
-def _fresh_postgresql(server_url: str) -> Iterator[str]:
+def fresh_postgresql(server_url: str) -> Iterator[str]:
+    """Give the URL of a new, empty database of a server, and drop it afterwards."""
     name = f"test_{secrets.token_hex(6)}"
     # A database is neither made nor dropped inside a transaction.
     admin = create_engine(server_url, isolation_level="AUTOCOMMIT")
@@ -73,7 +81,7 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'control.db'}"
         return
-    with _fresh_postgresql(request.getfixturevalue("postgresql_server")) as url:
+    with fresh_postgresql(request.getfixturevalue("postgresql_server")) as url:
         yield url
 
 

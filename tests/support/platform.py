@@ -81,11 +81,15 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def run_astrolabe(
-    *arguments: str, check: bool = True, extra: Mapping[str, str] | None = None
+    *arguments: str,
+    check: bool = True,
+    extra: Mapping[str, str] | None = None,
+    stdin: str | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run the command `astrolabe` to its end."""
     result = subprocess.run(
         [sys.executable, "-m", "astrolabe.cli.main", *arguments],
+        input=stdin,
         capture_output=True,
         text=True,
         env=environment(extra),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +60,26 @@ def render() -> str:
             lines = [_line(member, inner) for member, inner in section.model_fields.items()]
             about = (section.__doc__ or "").strip().splitlines()[0]
             sections.append(f"## `{label}`\n\n{about}\n\n" + "\n".join(lines) + "\n")
+            sections.extend(_entries(label, section))
         else:
             top.append(_line(name, field))
     return _HEAD.format(top="\n".join(top)) + "\n".join(sections).rstrip() + "\n"
 
 
+def _entries(label: str, section: type[BaseModel]) -> Iterator[str]:
+    """Describe what one entry of each mapping of a section holds."""
+    for name, field in section.model_fields.items():
+        for model in typing.get_args(field.annotation):
+            if isinstance(model, type) and issubclass(model, BaseModel):
+                about = (model.__doc__ or "").strip().splitlines()[0]
+                lines = [_line(member, inner) for member, inner in model.model_fields.items()]
+                heading = f"### `{label}.{name}.<name>`"
+                yield f"{heading}\n\n{about}\n\n" + "\n".join(lines) + "\n"
+
+
 def _line(name: str, field: FieldInfo) -> str:
-    return f"`{name}`\n: {field.description}\n  *{_form(field)}; default {_default(field)}*\n"
+    default = "must be given" if field.is_required() else f"default {_default(field)}"
+    return f"`{name}`\n: {field.description}\n  *{_form(field)}; {default}*\n"
 
 
 def _form(field: FieldInfo) -> str:
@@ -79,6 +93,8 @@ def _form(field: FieldInfo) -> str:
         return "one of " + ", ".join(f"`{a}`" for a in typing.get_args(annotation))
     if typing.get_origin(annotation) is tuple:
         return "list of text"
+    if typing.get_origin(annotation) is dict:
+        return "mapping"
     words = {
         int: "whole number",
         float: "number",
@@ -93,8 +109,10 @@ def _form(field: FieldInfo) -> str:
 
 def _default(field: FieldInfo) -> str:
     value = field.default
-    if value is None or value == ():
+    if value is None or value in ((), {}):
         return "none"
+    if isinstance(value, tuple):
+        return ", ".join(f"`{item}`" for item in value)
     return f"`{value}`"
 
 

@@ -15,9 +15,13 @@ from astrolabe.config import Settings, load_settings
 from astrolabe.core.errors import BadParameterError
 from astrolabe.core.version import SERVER_SOFTWARE, VERSION
 from astrolabe.factory import ProcessContext
+from astrolabe_api.admin.handlers import admin_routers
+from astrolabe_api.common.challenges import LOGIN_PATH, LOGOUT_PATH, Challenges
 from astrolabe_api.common.errors import ErrorForm, declare_error_form, install_error_handlers
 from astrolabe_api.common.middleware import add_middleware
 from astrolabe_api.common.state import ApiState, public_base
+from astrolabe_api.gateway.forms import PAGE_PATHS
+from astrolabe_api.gateway.gms import GMS_PATH
 from astrolabe_api.gateway.handlers import gateway_routers
 from astrolabe_api.scs.handlers import SCS_PATH, scs_routers
 from astrolabe_api.tap.capabilities import TAP_PATH
@@ -29,10 +33,18 @@ SERVICES: dict[str, Callable[[], tuple[APIRouter, ...]]] = {
     "tap": tap_routers,
     "scs": scs_routers,
     "gateway": gateway_routers,
+    "admin": admin_routers,
 }
 """Every service by its name, and what makes its routers; the ones asked most come first."""
 
-_ERROR_FORMS = {SCS_PATH: ErrorForm.CONE, TAP_PATH: ErrorForm.VOTABLE}
+_ERROR_FORMS = {
+    **dict.fromkeys(PAGE_PATHS, ErrorForm.PAGE),
+    GMS_PATH: ErrorForm.TEXT,
+    LOGIN_PATH: ErrorForm.TEXT,
+    LOGOUT_PATH: ErrorForm.TEXT,
+    SCS_PATH: ErrorForm.CONE,
+    TAP_PATH: ErrorForm.VOTABLE,
+}
 
 
 def create_app(
@@ -79,7 +91,11 @@ def create_app(
             app.include_router(router)
     for prefix, form in _ERROR_FORMS.items():
         declare_error_form(app, prefix, form)
-    install_error_handlers(app, docs_url=f"{public_base(known)}/docs/reference/errors.html")
+    install_error_handlers(
+        app,
+        docs_url=f"{public_base(known)}/docs/reference/errors.html",
+        challenges=Challenges(public_base(known)),
+    )
     add_middleware(
         app,
         software=SERVER_SOFTWARE,

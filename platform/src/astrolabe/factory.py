@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from typing import Self
 from urllib.parse import urlsplit
@@ -17,6 +18,8 @@ from astrolabe.catalogs.engines.duckdb import DuckDBEngine
 from astrolabe.catalogs.engines.row_groups import RowGroupReader
 from astrolabe.catalogs.engines.small_plans import SmallPlanEngine
 from astrolabe.catalogs.iceberg import IcebergTables
+from astrolabe.catalogs.job_admission import JobAdmission
+from astrolabe.catalogs.permissions import ReadableCatalog
 from astrolabe.catalogs.query import QueryService
 from astrolabe.catalogs.results import ResultStore, StoredResult
 from astrolabe.catalogs.store import CatalogStore
@@ -29,7 +32,27 @@ from astrolabe.core.errors import AstrolabeError
 from astrolabe.core.migrate import upgrade
 from astrolabe.core.version import SERVER_SOFTWARE
 from astrolabe.identity import Principal
+from astrolabe.identity.assembly import PeopleServices
+from astrolabe.identity.audit import AuditLog
+from astrolabe.identity.authenticator import Authenticator
+from astrolabe.identity.authority import PLATFORM
+from astrolabe.identity.groups import GroupService
+from astrolabe.identity.model import AccountEnd
+from astrolabe.identity.openid.assembly import make_login, make_provider
+from astrolabe.identity.openid.client import OpenIDLogin
+from astrolabe.identity.openid.provider import OpenIDProvider
+from astrolabe.identity.openid_accounts import OpenIDAccounts
+from astrolabe.identity.quotas import Quotas
+from astrolabe.identity.rights import Rights
+from astrolabe.identity.root_key import RootKey
+from astrolabe.identity.scopes import ScopePolicy
+from astrolabe.identity.signed_links import SignedLinks
+from astrolabe.identity.signing import Signer
+from astrolabe.identity.tokens import TokenService
+from astrolabe.identity.upkeep import IdentityUpkeep
+from astrolabe.identity.users import UserService
 from astrolabe.jobs.model import Job, Phase
+from astrolabe.jobs.owners import JobOwners
 from astrolabe.jobs.service import JobService
 from astrolabe.jobs.store import JobStore
 from astrolabe.jobs.worker import Worker
@@ -65,6 +88,7 @@ class ProcessContext:
             database = Database(settings.database_url)
             stack.callback(database.close)
             upgrade(database)
+            PeopleServices(database, settings.auth).users.ensure_owner()
             iceberg = IcebergTables(settings.catalog_url, warehouse=paths.tables)
             stack.callback(iceberg.close)
             catalog = CatalogStore(database, tables_root=paths.tables, iceberg=iceberg)
@@ -88,6 +112,96 @@ class ProcessContext:
 
     def __exit__(self, *_error: object) -> None:
         self.close()
+
+    @cached_property
+    def people(self) -> PeopleServices:
+        """Accounts, groups and tokens."""
+        people = PeopleServices(self.database, self.settings.auth)
+        self._resources.callback(people.close)
+        people.users.on_end(self._end_jobs)
+        return people
+
+    @property
+    def users(self) -> UserService:
+        """Accounts: made, logged in to, changed and ended."""
+        return self.people.users
+
+    @property
+    def openid_accounts(self) -> OpenIDAccounts:
+        """Accounts of people who log in at an OpenID Connect provider."""
+        return self.people.openid_accounts
+
+    @property
+    def groups(self) -> GroupService:
+        """Makes, changes and ends groups."""
+        return self.people.groups
+
+    @property
+    def tokens(self) -> TokenService:
+        """Makes and ends tokens."""
+        return self.people.tokens
+
+    @property
+    def authenticator(self) -> Authenticator:
+        """From a token to a principal."""
+        return self.people.authenticator
+
+    @property
+    def audit(self) -> AuditLog:
+        """What was done to people, groups, rights and quotas."""
+        return self.people.audit
+
+    @property
+    def scope_policy(self) -> ScopePolicy:
+        """What groups allow."""
+        return self.people.scope_policy
+
+    @cached_property
+    def identity_upkeep(self) -> IdentityUpkeep:
+        """What has to be done about identity from time to time, by any worker."""
+        return IdentityUpkeep(
+            self.database,
+            users=self.users,
+            audit=self.audit,
+            throttle=self.people.throttle,
+            keep=timedelta(days=self.settings.auth.history_days),
+            active_owners=JobOwners(self.job_store).active,
+            end_jobs=self._end_jobs,
+        )
+
+    @cached_property
+    def rights(self) -> Rights:
+        """Says who may do what."""
+        auth = self.settings.auth
+        return Rights(
+            self.database,
+            audit=self.audit,
+            default_access=auth.default_access,
+            data_rights_group=auth.data_rights_group,
+        )
+
+    @cached_property
+    def readable(self) -> ReadableCatalog:
+        """The catalog as each caller may see it."""
+        return ReadableCatalog(self.catalog.view, self.rights)
+
+    @cached_property
+    def quotas(self) -> Quotas:
+        """Keeps every user within quotas."""
+        given = self.settings.quotas.model_dump()
+        wait_seconds = given.pop("wait_seconds")
+        prefix = "anonymous_"
+        quotas = Quotas(
+            self.database,
+            audit=self.audit,
+            defaults={name: v for name, v in given.items() if not name.startswith(prefix)},
+            anonymous={
+                name.removeprefix(prefix): v for name, v in given.items() if name.startswith(prefix)
+            },
+            wait_seconds=wait_seconds,
+        )
+        self._resources.callback(quotas.close)
+        return quotas
 
     @cached_property
     def row_groups(self) -> RowGroupReader:
@@ -125,7 +239,7 @@ class ProcessContext:
         """Runs ADQL."""
         settings = self.settings
         return QueryService(
-            view=self.catalog.view,
+            view=self.readable.view,
             metadata_tables=self.tap_schema.of,
             engine=self.engine,
             maxrec_default=settings.tap.maxrec_default,
@@ -134,6 +248,7 @@ class ProcessContext:
             server_software=SERVER_SOFTWARE,
             publisher=settings.server.publisher,
             row_groups=self.row_groups,
+            quotas=self.quotas,
         )
 
     @cached_property
@@ -153,11 +268,55 @@ class ProcessContext:
         return jobs
 
     @cached_property
+    def root_key(self) -> RootKey:
+        """The platform's own secret, from which every key that it signs with is derived."""
+        configured = self.settings.auth.secret_key
+        return RootKey.open(
+            self.settings.paths.secrets,
+            configured=None if configured is None else configured.get_secret_value(),
+        )
+
+    @cached_property
+    def signed_links(self) -> SignedLinks:
+        """Makes and checks signed links."""
+        return SignedLinks(Signer(self.root_key.derive("signed-link")))
+
+    @cached_property
+    def openid_login(self) -> OpenIDLogin:
+        """Logs people in by the accounts of other providers."""
+        login = make_login(self.settings.auth, root_key=self.root_key, public_url=self._public_url)
+        self._resources.callback(login.close)
+        return login
+
+    @cached_property
+    def openid_provider(self) -> OpenIDProvider:
+        """Logs people in at other sites."""
+        return make_provider(
+            self.database,
+            self.settings.auth,
+            root_key=self.root_key,
+            public_url=self._public_url,
+            users=self.users,
+            groups=self.groups,
+            tokens=self.tokens,
+            audit=self.audit,
+        )
+
+    @property
+    def _public_url(self) -> str:
+        return str(self.settings.server.public_url).rstrip("/")
+
+    @cached_property
     def upload_resolver(self) -> UploadResolver:
         """Reads uploaded tables."""
         return UploadResolver(
             open_address=self._open_result_address, max_rows=self.settings.tap.upload_rows
         )
+
+    @cached_property
+    def job_admission(self) -> JobAdmission:
+        """Whose jobs may run, and with which rights."""
+        return JobAdmission(groups_of=self.groups.of, quotas=self.quotas)
 
     def worker(self) -> Worker:
         """Make a worker that runs every kind of job there is."""
@@ -166,13 +325,22 @@ class ProcessContext:
             results=self.results,
             uploads=self.uploads,
             resolver=self.upload_resolver,
+            principal_of=self.job_admission.principal_of,
         )
         return Worker(
             self.job_store,
             runners={TAP_JOB: runner},
             slots=self.settings.engine_workers,
             on_delete=self._clean_up,
+            admission=self.job_admission.admit,
         )
+
+    def _end_jobs(self, end: AccountEnd) -> None:
+        owners = JobOwners(self.job_store)
+        owners.abort(end.username)
+        if end.hand_over_to is not None:
+            owners.hand_over(end.username, end.hand_over_to)
+            self.rights.hand_over(end.username, end.hand_over_to, by=PLATFORM)
 
     def _clean_up(self, job: Job) -> None:
         self.results.delete(job.job_id)

@@ -7,17 +7,19 @@ one answer RFC 9457 problem details, and so does every service when the client a
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Self
+from urllib.parse import quote, urlencode
 
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Match
 
 from astrolabe.core.errors import (
@@ -37,13 +39,16 @@ from astrolabe.core.errors import (
     UnauthenticatedError,
 )
 from astrolabe.tables.model import Info
-from astrolabe_api.common.requests import accepts_json, request_id
+from astrolabe_api.common.challenges import Challenges
+from astrolabe_api.common.html import page_response
+from astrolabe_api.common.requests import accepts_json, notes_of, request_id
 from astrolabe_api.common.votable import VOTABLE_MIME, error_document
 
 __all__ = [
     "PROBLEM_MIME",
     "ErrorForm",
     "Failure",
+    "add_challenges",
     "declare_error_form",
     "error_response",
     "failure_response",
@@ -70,6 +75,7 @@ class ErrorForm(StrEnum):
     """How an error is written."""
 
     PROBLEM = "problem"
+    PAGE = "page"
     VOTABLE = "votable"
     CONE = "cone"
     TEXT = "text"
@@ -79,6 +85,8 @@ class ErrorForm(StrEnum):
 class _Forms:
     by_prefix: dict[str, ErrorForm] = field(default_factory=dict)
     docs_url: str = ""
+    site: str = ""
+    challenges: Challenges = field(default_factory=lambda: Challenges(""))
 
     def of(self, path: str) -> ErrorForm:
         matching = (p for p in self.by_prefix if path == p or path.startswith(f"{p}/"))
@@ -91,18 +99,36 @@ def declare_error_form(app: FastAPI, prefix: str, form: ErrorForm) -> None:
     _forms(app).by_prefix[prefix] = form
 
 
-def install_error_handlers(app: FastAPI, *, docs_url: str) -> None:
+def install_error_handlers(
+    app: FastAPI, *, docs_url: str, challenges: Challenges | None = None
+) -> None:
     """Make `app` render every error by the rules of this module.
 
     Parameters
     ----------
     docs_url
         Absolute address of the page that explains the error codes; problem details point to it.
+    challenges
+        What a caller who has to log in is offered; without any only the scheme Bearer is named.
     """
-    _forms(app).docs_url = docs_url
+    forms = _forms(app)
+    forms.docs_url = docs_url
+    forms.site = app.title
+    if challenges is not None:
+        forms.challenges = challenges
     app.add_exception_handler(AstrolabeError, _on_error)
     app.add_exception_handler(HTTPException, _on_error)
     app.add_exception_handler(RequestValidationError, _on_error)
+
+
+def add_challenges(connection: HTTPConnection, response: Response) -> Response:
+    """Tell a caller who came without a (good) credential how he could log in.
+
+    For answers that everybody gets, such as ``/capabilities``: AuthVO's optional authentication.
+    """
+    if notes_of(connection).principal.is_anonymous:
+        _forms(connection.scope["app"]).challenges.add_to(response, connection)
+    return response
 
 
 def prefer_json_errors(connection: HTTPConnection) -> None:
@@ -161,6 +187,8 @@ def failure_response(
         form = ErrorForm.PROBLEM
     identifier = request_id(connection.scope)
     status = failure.status
+    if form is ErrorForm.PAGE:
+        return _page(connection, failure, forms.site, headers or {})
     match form:
         case ErrorForm.VOTABLE | ErrorForm.CONE:
             infos = [Info("error_code", failure.code), Info("request_id", identifier)]
@@ -172,14 +200,47 @@ def failure_response(
             body, media_type = error_document(failure.detail, infos=infos), VOTABLE_MIME
         case ErrorForm.TEXT:
             body, media_type = f"{failure.detail}\n", "text/plain; charset=utf-8"
-        case ErrorForm.PROBLEM:
+        case _:
             body, media_type = _problem(failure, identifier, forms.docs_url), PROBLEM_MIME
-    return Response(
+    response = Response(
         body.encode(),
         status_code=status,
         headers={"Cache-Control": "no-store", **(headers or {})},
         media_type=media_type,
     )
+    if status == HTTPStatus.UNAUTHORIZED:
+        forms.challenges.add_to(response, connection)
+    return response
+
+
+def _page(
+    connection: HTTPConnection, failure: Failure, site: str, headers: dict[str, str]
+) -> Response:
+    """Return an error of a page; who has to log in first is led to the form, and back."""
+    query: bytes = connection.scope.get("query_string", b"")
+    place = quote(connection.scope["path"]) + (f"?{query.decode('latin-1')}" if query else "")
+    is_get = connection.scope["method"] == "GET"
+    if failure.status == HTTPStatus.UNAUTHORIZED and is_get:
+        address = f"/auth/login?{urlencode({'return_url': place})}"
+        return RedirectResponse(address, status_code=HTTPStatus.SEE_OTHER)
+    response = page_response(
+        "error.html",
+        {
+            "site": site,
+            "user": None,
+            "error": None,
+            "message": None,
+            "heading": failure.title,
+            "detail": failure.detail,
+            "code": failure.code,
+            "request_id": request_id(connection.scope),
+            "again": place if is_get else None,
+            "may_log_in": failure.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN},
+        },
+        status=failure.status,
+    )
+    response.headers.update(headers)
+    return response
 
 
 async def _on_error(request: Request, exc: Exception) -> Response:
@@ -217,6 +278,9 @@ def _as_known(connection: HTTPConnection, exc: Exception) -> tuple[AstrolabeErro
             "The platform made a mistake. Please report it with the request id "
             f"{request_id(connection.scope)}."
         )
+    if isinstance(error, QuotaExceededError) and error.retry_after_seconds is not None:
+        # Rounded up: who comes back at that second must not be early.
+        headers["Retry-After"] = str(math.ceil(error.retry_after_seconds))
     if isinstance(error, OverloadError | QuotaExceededError):
         headers.setdefault("Retry-After", str(_RETRY_AFTER_SECONDS))
     return error, headers
@@ -227,7 +291,7 @@ def _allowed_methods(connection: HTTPConnection) -> list[str]:
     routes: list[BaseRoute] = connection.app.routes
     return [
         method
-        for method in ("GET", "POST", "PUT", "DELETE")
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
         if any(
             route.matches({**connection.scope, "method": method})[0] is Match.FULL
             for route in routes

@@ -25,12 +25,16 @@ from astrolabe_api.common.errors import error_response
 from astrolabe_api.common.metrics import observe_request
 from astrolabe_api.common.requests import (
     HEAD_KEY,
+    NOTES_KEY,
     REQUEST_ID_KEY,
     BrokenAnswerError,
+    RequestNotes,
+    client_address,
     route_template,
 )
 
 __all__ = [
+    "SANDBOX_POLICY",
     "BodyLimitMiddleware",
     "CorsMiddleware",
     "FaultMiddleware",
@@ -47,7 +51,10 @@ _CLIENT_GONE = 499
 _EXPOSED = "Accept-Ranges, Content-Range, ETag, Location, WWW-Authenticate, X-VO-Authenticated"
 _DISCARD_BYTES = 8_000_000
 _DISCARD_SECONDS = 2.0
-_METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
+_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+SANDBOX_POLICY = "sandbox"
+"""What a browser may do with what users made: show it, as if it came from nowhere."""
+
 _HTML_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; script-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -114,6 +121,8 @@ class RequestMiddleware:
         given = Headers(scope=scope).get("x-request-id", "")
         identifier = given if _REQUEST_ID.match(given) else new_request_id()
         scope[REQUEST_ID_KEY] = identifier
+        notes = RequestNotes(address=client_address(scope, self._trusted_proxies))
+        scope[NOTES_KEY] = notes
         status = 0
         sent_bytes = 0
 
@@ -121,7 +130,7 @@ class RequestMiddleware:
             nonlocal status, sent_bytes
             if message["type"] == "http.response.start":
                 status = message["status"]
-                self._add_headers(MutableHeaders(scope=message), identifier)
+                self._add_headers(MutableHeaders(scope=message), identifier, notes)
             elif message["type"] == "http.response.body":
                 sent_bytes += len(message.get("body", b""))
             await send(message)
@@ -135,17 +144,29 @@ class RequestMiddleware:
                 _log.warning("answer broken off", reason=str(exc))
             finally:
                 seconds = time.perf_counter() - began
-                self._record(scope, status or _CLIENT_GONE, seconds, sent_bytes)
+                self._record(scope, notes, status or _CLIENT_GONE, seconds, sent_bytes)
 
-    def _add_headers(self, headers: MutableHeaders, identifier: str) -> None:
+    def _add_headers(self, headers: MutableHeaders, identifier: str, notes: RequestNotes) -> None:
         headers["Server"] = self._software
         headers["X-Request-Id"] = identifier
         headers["X-Content-Type-Options"] = "nosniff"
+        for name, value in notes.headers:
+            headers.append(name, value)
+        if notes.principal.username is not None:
+            # AuthVO: on every authenticated answer and on no other.
+            headers["X-VO-Authenticated"] = notes.principal.username
+            _keep_private(headers)
         if headers.get("content-type", "").startswith(("text/html", "application/xhtml+xml")):
             headers.setdefault("Content-Security-Policy", _HTML_POLICY)
             headers.setdefault("Referrer-Policy", "same-origin")
+        else:
+            # Tables, texts and files may hold what users made: a browser that is led to one must
+            # not take it for a page of this origin.
+            headers.setdefault("Content-Security-Policy", SANDBOX_POLICY)
 
-    def _record(self, scope: Scope, status: int, seconds: float, sent_bytes: int) -> None:
+    def _record(
+        self, scope: Scope, notes: RequestNotes, status: int, seconds: float, sent_bytes: int
+    ) -> None:
         route = route_template(scope)
         observe_request(
             route=route,
@@ -162,18 +183,17 @@ class RequestMiddleware:
             status=status,
             seconds=round(seconds, 6),
             bytes=sent_bytes,
-            client=self._client(scope),
+            client=notes.address,
+            user=notes.principal.username,
+            token_key=notes.principal.token_key,
         )
 
-    def _client(self, scope: Scope) -> str | None:
-        """Return the address that the request came from, behind the proxies that we trust."""
-        peer = scope.get("client")
-        address = peer[0] if peer else None
-        forwarded = ",".join(Headers(scope=scope).getlist("x-forwarded-for"))
-        hops = [hop.strip() for hop in forwarded.split(",") if hop.strip()]
-        while address in self._trusted_proxies and hops:
-            address = hops.pop()
-        return address
+
+def _keep_private(headers: MutableHeaders) -> None:
+    """Keep the answer to one user out of caches that others use."""
+    present = headers.get("cache-control", "")
+    if "no-store" not in present and "private" not in present:
+        headers["Cache-Control"] = f"private, {present}" if present else "private, no-cache"
 
 
 class CorsMiddleware:

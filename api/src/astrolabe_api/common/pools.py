@@ -7,8 +7,8 @@ read on: a slow reader never keeps a thread.
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable
 
 import structlog
 
@@ -20,8 +20,41 @@ __all__ = ["WorkPool"]
 _log = structlog.get_logger(__name__)
 
 
+class _FairQueue:
+    """New work in lanes that take turns; within a lane the first come is the first."""
+
+    def __init__(self) -> None:
+        self._lanes: OrderedDict[Hashable, deque[Callable[[], None]]] = OrderedDict()
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def append(self, work: Callable[[], None], lane: Hashable) -> None:
+        self._lanes.setdefault(lane, deque()).append(work)
+        self._count += 1
+
+    def popleft(self) -> Callable[[], None]:
+        lane, waiting = self._lanes.popitem(last=False)
+        work = waiting.popleft()
+        if waiting:
+            self._lanes[lane] = waiting
+        self._count -= 1
+        return work
+
+    def remove(self, work: Callable[[], None]) -> bool:
+        for lane, waiting in self._lanes.items():
+            if work in waiting:
+                waiting.remove(work)
+                if not waiting:
+                    del self._lanes[lane]
+                self._count -= 1
+                return True
+        return False
+
+
 class WorkPool:
-    """Threads that run short pieces of work, first come, first served; begun work goes first.
+    """Threads that run short pieces of work; begun work goes first, then lanes take turns.
 
     Parameters
     ----------
@@ -36,7 +69,7 @@ class WorkPool:
     def __init__(self, name: str, *, threads: int, waiting: int) -> None:
         self.name = name
         self._waiting_limit = waiting
-        self._fresh: deque[Callable[[], None]] = deque()
+        self._fresh = _FairQueue()
         self._begun: deque[Callable[[], None]] = deque()
         self._condition = threading.Condition()
         self._closed = False
@@ -49,8 +82,15 @@ class WorkPool:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, work: Callable[[], None]) -> None:
+    def submit(self, work: Callable[[], None], *, lane: Hashable = None) -> None:
         """Let a thread call `work` when one is free.
+
+        Parameters
+        ----------
+        work
+            What is to be done.
+        lane
+            Whose work it is: that of one lane does not keep another's waiting.
 
         Raises
         ------
@@ -66,7 +106,7 @@ class WorkPool:
                     f"{self._waiting_limit} queries are waiting already; try again in a moment, "
                     "or run the query as an async job."
                 )
-            self._fresh.append(work)
+            self._fresh.append(work, lane)
             self._gauge.set(len(self._fresh))
             self._condition.notify()
 
@@ -79,9 +119,7 @@ class WorkPool:
     def withdraw(self, work: Callable[[], None]) -> bool:
         """Take back new work that nobody waits for; whether it had not begun."""
         with self._condition:
-            try:
-                self._fresh.remove(work)
-            except ValueError:
+            if not self._fresh.remove(work):
                 return False
             self._gauge.set(len(self._fresh))
             return True

@@ -18,6 +18,7 @@ from astrolabe.core.errors import AstrolabeError, CancelledError, OverloadError
 from astrolabe.tables.formats import OutputFormat
 from astrolabe.tables.model import ResultHeader
 from astrolabe.tables.writers import TableWriter, open_writer
+from astrolabe_api.common.admission import QueryGate
 from astrolabe_api.common.metrics import observe_query
 from astrolabe_api.common.pools import WorkPool
 from astrolabe_api.common.rendering import render_rows, table_headers
@@ -65,6 +66,7 @@ def query_response(
     prepare: Callable[[], PreparedQuery],
     shown: Presentation,
     *,
+    gate: QueryGate,
     advice: str,
     headers_only: bool,
     is_heavy: bool = False,
@@ -78,6 +80,8 @@ def query_response(
         Checks the query; called in a thread of a pool.
     shown
         How the result is shown.
+    gate
+        The query's way through its caller's limits.
     advice
         What helps who runs into the time limit: a sentence.
     headers_only
@@ -88,14 +92,16 @@ def query_response(
     on_end
         Called when all is over, whatever happened.
     """
-    pool = state.query_pool if is_heavy else state.metadata_pool
-    run = _Run(state, prepare, shown, pool=pool, advice=advice, headers_only=headers_only)
+    pool = gate.pool if is_heavy else state.metadata_pool
+    run = _Run(
+        state, prepare, shown, gate=gate, pool=pool, advice=advice, headers_only=headers_only
+    )
     return StreamedResponse(
         ByteStream(pool, run.make, on_abort=run.cancel.cancel),
         media_type=shown.output.mime,
         headers=dict(table_headers(shown.output, name=shown.name, compress=shown.gzip)),
         patience_seconds=state.settings.tap.sync_seconds + _SLOW_CLIENT_SECONDS,
-        on_end=on_end,
+        on_end=gate.closing(on_end),
     )
 
 
@@ -108,6 +114,7 @@ class _Run:
         prepare: Callable[[], PreparedQuery],
         shown: Presentation,
         *,
+        gate: QueryGate,
         pool: WorkPool,
         advice: str,
         headers_only: bool,
@@ -116,6 +123,7 @@ class _Run:
         self._prepare = prepare
         self._shown = shown
         self._headers_only = headers_only
+        self._gate = gate
         self._pool = pool
         self._seconds = state.settings.tap.sync_seconds
         self.cancel = QueryCancel(seconds=self._seconds, advice=advice)
@@ -131,8 +139,8 @@ class _Run:
             return self._pool, iter(())
         # What reads no rows of the catalog never waits behind what does.
         if not prepared.metadata_only and prepared.maxrec > 0:
-            self._pool = self._state.query_pool
-        return self._pool, self._bytes(prepared)
+            self._pool = self._gate.enter()
+        return self._pool, self._gate.passing(self._bytes(prepared))
 
     def _bytes(self, prepared: PreparedQuery) -> Iterator[bytes]:
         outcome = "ok"

@@ -13,10 +13,14 @@ from astrolabe.catalogs.uploads import UploadStore
 from astrolabe.config import Settings
 from astrolabe.core.clock import utc_now
 from astrolabe.factory import ProcessContext
+from astrolabe.identity import Principal
+from astrolabe.identity.signing import Signer
+from astrolabe_api.common.admission import QueryGate, SlotWaiters
+from astrolabe_api.common.csrf import CsrfTokens
 from astrolabe_api.common.multipart import MultipartLimits
 from astrolabe_api.common.pools import WorkPool
 
-__all__ = ["ApiState", "State", "public_base", "state_of"]
+__all__ = ["ApiState", "State", "public_base", "state_of", "takes_anonymous"]
 
 _METADATA_THREADS = 2
 _RESULT_THREADS = 2
@@ -38,6 +42,10 @@ class ApiState:
         Runs science queries.
     result_pool
         Renders stored results.
+    waiters
+        Queries that wait for others of their callers to end.
+    csrf
+        The tokens of our own pages' forms.
     started
         When this process began to serve.
     """
@@ -46,6 +54,8 @@ class ApiState:
     metadata_pool: WorkPool
     query_pool: WorkPool
     result_pool: WorkPool
+    waiters: SlotWaiters
+    csrf: CsrfTokens
     started: datetime
 
     @classmethod
@@ -54,6 +64,8 @@ class ApiState:
         settings = context.settings
         # Each is made at its first use, which must not happen in two threads at once.
         _ = (context.queries, context.jobs, context.upload_resolver)
+        _ = (context.readable, context.quotas)
+        _ = (context.openid_login, context.openid_provider)
         return cls(
             context=context,
             metadata_pool=WorkPool(
@@ -67,11 +79,14 @@ class ApiState:
             result_pool=WorkPool(
                 "result", threads=_RESULT_THREADS, waiting=settings.limits.waiting_queries
             ),
+            waiters=SlotWaiters(),
+            csrf=CsrfTokens(Signer(context.root_key.derive("csrf"))),
             started=utc_now(),
         )
 
     def close(self) -> None:
         """End the pools; what runs in them has been aborted by then."""
+        self.waiters.close()
         for pool in (self.query_pool, self.result_pool, self.metadata_pool):
             pool.close()
 
@@ -93,6 +108,16 @@ class ApiState:
             file_bytes=self.settings.tap.upload_mb * 1_000_000,
         )
 
+    def gate(self, principal: Principal, address: str | None) -> QueryGate:
+        """Return the way of one query of a caller to the pool of queries."""
+        return QueryGate(
+            quotas=self.context.quotas,
+            waiters=self.waiters,
+            pool=self.query_pool,
+            principal=principal,
+            address=address,
+        )
+
     def url(self, path: str) -> str:
         """Return the absolute address of `path`, which begins with a slash."""
         return public_base(self.settings) + path
@@ -101,6 +126,12 @@ class ApiState:
 def public_base(settings: Settings) -> str:
     """Return the platform's public address without a slash at its end."""
     return str(settings.server.public_url).rstrip("/")
+
+
+def takes_anonymous(settings: Settings, service: str) -> bool:
+    """Whether `service` may be used without a login."""
+    allowed = settings.auth.anonymous
+    return "*" in allowed or service in allowed
 
 
 def state_of(connection: HTTPConnection) -> ApiState:

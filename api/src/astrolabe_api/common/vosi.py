@@ -7,7 +7,29 @@ from datetime import datetime
 from astrolabe.core.clock import format_utc
 from astrolabe_api.common.xml import XML_DECLARATION, element
 
-__all__ = ["availability_document"]
+__all__ = ["availability_document", "security_methods"]
+
+_SECURITY_METHODS = (
+    "ivo://ivoa.net/sso#BasicAA",
+    "ivo://ivoa.net/sso#cookie",
+    # No document defines it yet, but under this name clients register Bearer tokens.
+    "ivo://ivoa.net/sso#token",
+)
+
+
+def security_methods(*, anonymous: bool) -> str:
+    """Return the elements that say how callers of an interface may say who they are.
+
+    AuthVO wants none of them and reads ``WWW-Authenticate``, which every capabilities document
+    comes with too; pyvo sends a credential only to interfaces that list its kind.
+
+    Parameters
+    ----------
+    anonymous
+        Whether one may call without saying it: the element without a name.
+    """
+    named = "".join(f'<securityMethod standardID="{name}"/>\n' for name in _SECURITY_METHODS)
+    return f"<securityMethod/>\n{named}" if anonymous else named
 
 
 def availability_document(*, available: bool, since: datetime, note: str | None) -> str:

@@ -11,13 +11,24 @@ from starlette.responses import JSONResponse, Response
 
 from astrolabe.core.errors import BadParameterError
 from astrolabe.jobs.model import Phase
-from astrolabe_api.common.auth import Caller
+from astrolabe_api.common.auth import Caller, open_to_all, public, requires
 from astrolabe_api.common.metrics import METRICS_MIME, render_metrics
 from astrolabe_api.common.state import State, public_base
 from astrolabe_api.gateway.discovery import DISCOVERY_PATH, Discovery, discovery_document
+from astrolabe_api.gateway.forward import forward_router
+from astrolabe_api.gateway.gms import gms_router
+from astrolabe_api.gateway.groups_api import groups_router
 from astrolabe_api.gateway.health import Health, HealthChecks
 from astrolabe_api.gateway.jobs import JobList, job_list
+from astrolabe_api.gateway.login import login_router
+from astrolabe_api.gateway.me import me_router
+from astrolabe_api.gateway.openid import openid_router
+from astrolabe_api.gateway.openid_login import openid_login_router
 from astrolabe_api.gateway.pages import api_page, landing_page
+from astrolabe_api.gateway.pages_account import account_pages_router
+from astrolabe_api.gateway.pages_admin import admin_pages_router
+from astrolabe_api.gateway.pages_groups import group_pages_router
+from astrolabe_api.gateway.tokens_api import tokens_router
 
 __all__ = ["gateway_routers"]
 
@@ -25,7 +36,7 @@ _OPENAPI_METHODS = ("get", "post", "put", "delete")
 
 
 def gateway_routers() -> tuple[APIRouter, ...]:
-    """Return the gateway's router, with a memory of its own for health checks."""
+    """Return the gateway's routers, the first with a memory of its own for health checks."""
     gateway = _Gateway()
     router = APIRouter(tags=["gateway"])
     router.add_api_route(
@@ -34,6 +45,7 @@ def gateway_routers() -> tuple[APIRouter, ...]:
         methods=["GET"],
         response_model=Health,
         responses={HTTPStatus.SERVICE_UNAVAILABLE.value: {"model": Health}},
+        dependencies=[open_to_all()],
         summary="State of the platform's parts: 200 when every table answers",
     )
     router.add_api_route(
@@ -41,6 +53,7 @@ def gateway_routers() -> tuple[APIRouter, ...]:
         gateway.discovery,
         methods=["GET"],
         response_model=Discovery,
+        dependencies=[public()],
         summary="Every service and data set",
     )
     router.add_api_route(
@@ -48,17 +61,36 @@ def gateway_routers() -> tuple[APIRouter, ...]:
         gateway.jobs,
         methods=["GET"],
         response_model=JobList,
+        dependencies=[requires("read:tap", service="tap")],
         summary="All jobs of the caller, the newest first",
     )
-    for path, handler, summary in (
-        ("/metrics", gateway.metrics, "Prometheus metrics"),
-        ("/", gateway.landing, "Front page"),
-        ("/api/docs", gateway.api_docs, "This list"),
+    for path, handler, access, summary in (
+        ("/metrics", gateway.metrics, open_to_all(), "Prometheus metrics"),
+        ("/", gateway.landing, public(), "Front page"),
+        ("/api/docs", gateway.api_docs, open_to_all(), "This list"),
     ):
         router.add_api_route(
-            path, handler, methods=["GET"], summary=summary, response_class=Response
+            path,
+            handler,
+            methods=["GET"],
+            summary=summary,
+            response_class=Response,
+            dependencies=[access],
         )
-    return (router,)
+    return (
+        router,
+        login_router(),
+        openid_login_router(),
+        openid_router(),
+        tokens_router(),
+        groups_router(),
+        gms_router(),
+        forward_router(),
+        me_router(),
+        account_pages_router(),
+        group_pages_router(),
+        admin_pages_router(),
+    )
 
 
 class _Gateway:
@@ -81,16 +113,16 @@ class _Gateway:
     async def metrics(self) -> Response:
         return Response(render_metrics(), headers={"Content-Type": METRICS_MIME})
 
-    async def discovery(self, state: State) -> Response:
-        view = await run_in_threadpool(state.context.catalog.view)
+    async def discovery(self, state: State, caller: Caller) -> Response:
+        view = await run_in_threadpool(state.context.readable.view, caller)
         document = discovery_document(state.settings, view)
         return JSONResponse(
             document.model_dump(mode="json", by_alias=True), headers={"Cache-Control": "no-cache"}
         )
 
-    async def landing(self, state: State) -> Response:
-        view = await run_in_threadpool(state.context.catalog.view)
-        return landing_page(discovery_document(state.settings, view))
+    async def landing(self, state: State, caller: Caller) -> Response:
+        view = await run_in_threadpool(state.context.readable.view, caller)
+        return landing_page(discovery_document(state.settings, view), user=caller.username)
 
     async def jobs(
         self,

@@ -29,8 +29,14 @@ _POLICY = (
 )
 
 
-def landing_page(discovery: Discovery) -> HTMLResponse:
-    """Return the front page: what is here and how to get at it."""
+def landing_page(discovery: Discovery, *, user: str | None = None) -> HTMLResponse:
+    """Return the front page: what is here and how to get at it.
+
+    Parameters
+    ----------
+    user
+        Who looks at it; `None` for somebody who has not logged in.
+    """
     services = _table(
         ("Service", "Address"),
         ((text(service.title), _link(service.url)) for service in discovery.services),
@@ -53,6 +59,7 @@ def landing_page(discovery: Discovery) -> HTMLResponse:
     return _page(
         discovery.title,
         f"<p>{text(discovery.software)}. Published by {text(discovery.publisher)}.</p>"
+        f"<p>{_who(user)}</p>"
         f"<h2>Services</h2>{services}"
         f"<h2>A first query</h2><pre>{text(example)}</pre>"
         f"<h2>Tables</h2>{tables}",
@@ -76,6 +83,12 @@ def api_page(title: str, paths: Iterable[tuple[str, str, str]]) -> HTMLResponse:
         "<p>The same for programs: <a href='/api/openapi.json'>openapi.json</a>.</p>"
         + _table(("Method", "Path", "What"), rows),
     )
+
+
+def _who(user: str | None) -> str:
+    if user is None:
+        return "<a href='/auth/login?return_url=/'>Log in</a>"
+    return f"Logged in as {text(user)}: <a href='/account'>your account</a>"
 
 
 def _page(title: str, body: str) -> HTMLResponse:

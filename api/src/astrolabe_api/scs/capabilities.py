@@ -9,6 +9,7 @@ from urllib.parse import quote
 from astrolabe.catalogs.model import CatalogView
 from astrolabe.sky.healpix import cell_centers
 from astrolabe_api.common.documents import Document
+from astrolabe_api.common.vosi import security_methods
 from astrolabe_api.common.xml import XML_DECLARATION, attribute, element, text
 from astrolabe_api.scs.columns import SCS_STANDARD_ID
 from astrolabe_api.scs.requests import MAX_RADIUS_DEG
@@ -43,6 +44,7 @@ def capabilities_document(
     base: str,
     own: str,
     maxrec: int,
+    anonymous: bool,
 ) -> Document:
     """Return a document with the cone searches of `tables`.
 
@@ -56,8 +58,13 @@ def capabilities_document(
         Absolute address below which this document is.
     maxrec
         Rows that one search gives at most.
+    anonymous
+        Whether one may search without a login.
     """
-    parts = [_cone_capability(view, table, base=base, maxrec=maxrec) for table in tables]
+    methods = security_methods(anonymous=anonymous)
+    parts = [
+        _cone_capability(view, table, base=base, maxrec=maxrec, methods=methods) for table in tables
+    ]
     parts += [
         f'<capability standardID="ivo://ivoa.net/std/VOSI#{name}">\n'
         '<interface xsi:type="vs:ParamHTTP" role="std">\n'
@@ -71,7 +78,9 @@ def capabilities_document(
     )
 
 
-def _cone_capability(view: CatalogView, table: ConeTable, *, base: str, maxrec: int) -> str:
+def _cone_capability(
+    view: CatalogView, table: ConeTable, *, base: str, maxrec: int, methods: str
+) -> str:
     name = table.meta.adql_name
     # Clients of version 1.03 append their parameters to this address as it is.
     address = f"{base}/{quote(name)}?"
@@ -80,6 +89,7 @@ def _cone_capability(view: CatalogView, table: ConeTable, *, base: str, maxrec: 
         f"{element('description', f'Rows of {name} by position')}\n"
         '<interface xsi:type="vs:ParamHTTP" role="std">\n'
         f'<accessURL use="base">{text(address)}</accessURL>\n'
+        f"{methods}"
         "<queryType>GET</queryType><queryType>POST</queryType>\n"
         "<resultType>application/x-votable+xml</resultType>\n"
         f"{''.join(_parameter(*parameter) for parameter in _PARAMETERS)}"

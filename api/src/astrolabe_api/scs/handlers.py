@@ -9,12 +9,15 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from astrolabe.core.errors import AstrolabeError
-from astrolabe_api.common.auth import Caller
+from astrolabe.identity import Principal
+from astrolabe_api.common.auth import Caller, public, requires
 from astrolabe_api.common.documents import Document, document_response
+from astrolabe_api.common.errors import add_challenges
+from astrolabe_api.common.hiding import hiding
 from astrolabe_api.common.params import read_parameters
 from astrolabe_api.common.rendering import wants_gzip
-from astrolabe_api.common.requests import is_head
-from astrolabe_api.common.state import ApiState, State
+from astrolabe_api.common.requests import is_head, notes_of
+from astrolabe_api.common.state import ApiState, State, takes_anonymous
 from astrolabe_api.common.vosi import availability_document
 from astrolabe_api.scs.capabilities import SCS_PATH, capabilities_document
 from astrolabe_api.scs.requests import read_cone_request
@@ -26,6 +29,7 @@ __all__ = ["SCS_PATH", "scs_routers"]
 def scs_routers() -> tuple[APIRouter, ...]:
     """Return the router of the whole service."""
     router = APIRouter(prefix=SCS_PATH, tags=["scs"])
+    read = requires("read:tap", service="scs")
     for path, methods, handler, summary in (
         ("", ["GET"], _all_capabilities, "Every cone search there is (VOSI)"),
         ("/capabilities", ["GET"], _all_capabilities, "Every cone search there is (VOSI)"),
@@ -44,29 +48,34 @@ def scs_routers() -> tuple[APIRouter, ...]:
             summary=summary,
             response_class=Response,
             include_in_schema=len(methods) == 1,
+            dependencies=[read if handler is _search else public()],
         )
     return (router,)
 
 
 async def _search(request: Request, table: str, state: State, caller: Caller) -> Response:
-    found = await _find(state, table)
+    found = await _find(state, table, caller)
     given = await read_parameters(request, limits=state.form_limits)
     return cone_response(
         state,
         caller,
         found,
         read_cone_request(given),
+        address=notes_of(request).address,
         compress=wants_gzip(request),
         headers_only=is_head(request.scope),
     )
 
 
-async def _all_capabilities(request: Request, state: State) -> Response:
-    return document_response(request, await run_in_threadpool(_document, state, None))
+async def _all_capabilities(request: Request, state: State, caller: Caller) -> Response:
+    document = await run_in_threadpool(_document, state, None, caller)
+    return add_challenges(request, document_response(request, document))
 
 
-async def _capabilities(request: Request, table: str, state: State) -> Response:
-    return document_response(request, await run_in_threadpool(_document, state, table))
+async def _capabilities(request: Request, table: str, state: State, caller: Caller) -> Response:
+    with hiding(state, caller):
+        document = await run_in_threadpool(_document, state, table, caller)
+    return add_challenges(request, document_response(request, document))
 
 
 async def _availability(request: Request, state: State) -> Response:
@@ -79,18 +88,21 @@ async def _availability(request: Request, state: State) -> Response:
     return document_response(request, Document(document))
 
 
-async def _table_availability(request: Request, table: str, state: State) -> Response:
-    await _find(state, table)
+async def _table_availability(
+    request: Request, table: str, state: State, caller: Caller
+) -> Response:
+    await _find(state, table, caller)
     return await _availability(request, state)
 
 
-async def _find(state: ApiState, name: str) -> ConeTable:
-    view = await run_in_threadpool(state.context.catalog.view)
-    return find_cone_table(view, name)
+async def _find(state: ApiState, name: str, caller: Principal) -> ConeTable:
+    view = await run_in_threadpool(state.context.readable.view, caller)
+    with hiding(state, caller):
+        return find_cone_table(view, name)
 
 
-def _document(state: ApiState, name: str | None) -> Document:
-    view = state.context.catalog.view()
+def _document(state: ApiState, name: str | None, caller: Principal) -> Document:
+    view = state.context.readable.view(caller)
     base = state.url(SCS_PATH)
     if name is None:
         tables, own = cone_tables(view), base
@@ -103,4 +115,5 @@ def _document(state: ApiState, name: str | None) -> Document:
         base=base,
         own=own,
         maxrec=state.settings.tap.maxrec_hard,
+        anonymous=takes_anonymous(state.settings, "scs"),
     )

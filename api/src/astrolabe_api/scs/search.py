@@ -91,6 +91,7 @@ def cone_response(
     table: ConeTable,
     asked: ConeRequest,
     *,
+    address: str | None,
     compress: bool,
     headers_only: bool,
 ) -> StreamedResponse:
@@ -98,6 +99,8 @@ def cone_response(
 
     Parameters
     ----------
+    address
+        The client's.
     compress
         Whether the client accepts gzip.
     headers_only
@@ -107,6 +110,7 @@ def cone_response(
     request = QueryRequest(
         query=cone_query(table, columns, asked),
         maxrec=0 if asked.radius_deg == 0.0 else asked.maxrec,
+        address=address,
     )
 
     def prepare() -> PreparedQuery:
@@ -123,6 +127,7 @@ def cone_response(
             reshape_batch=columns.batch,
             open_writer=_open_writer,
         ),
+        gate=state.gate(caller, address),
         advice="Search a smaller cone, or run the query that the answer to MAXREC=0 names as an "
         f"async job at {state.url('/api/tap/async')}.",
         headers_only=headers_only,

@@ -8,7 +8,8 @@ from astrolabe.adql.functions import GEOMETRY_FUNCTIONS
 from astrolabe.config import Settings
 from astrolabe.tables.formats import OUTPUT_FORMATS, OutputFormat
 from astrolabe_api.common.documents import Document
-from astrolabe_api.common.state import public_base
+from astrolabe_api.common.state import public_base, takes_anonymous
+from astrolabe_api.common.vosi import security_methods
 from astrolabe_api.common.xml import XML_DECLARATION, attribute, element, text
 
 __all__ = ["TAP_PATH", "capabilities_document"]
@@ -39,12 +40,15 @@ COALESCE is there too, but its group ``features-adql-conditional`` is an error t
 def capabilities_document(settings: Settings, *, modified: datetime) -> Document:
     """Return the capabilities document of the service that `settings` describe."""
     base = public_base(settings) + TAP_PATH
+    methods = security_methods(anonymous=takes_anonymous(settings, "tap"))
     parts = (
-        _tap_capability(settings, base),
+        _tap_capability(settings, base, methods=methods),
         _plain_capability("ivo://ivoa.net/std/VOSI#capabilities", f"{base}/capabilities"),
         _plain_capability("ivo://ivoa.net/std/VOSI#availability", f"{base}/availability"),
-        _plain_capability("ivo://ivoa.net/std/VOSI#tables-1.1", f"{base}/tables", version="1.1"),
-        _examples_capability(f"{base}/examples"),
+        _plain_capability(
+            "ivo://ivoa.net/std/VOSI#tables-1.1", f"{base}/tables", version="1.1", methods=methods
+        ),
+        _examples_capability(f"{base}/examples", methods=methods),
     )
     return Document(
         f"{XML_DECLARATION}<vosi:capabilities {_NAMESPACES}>\n{''.join(parts)}"
@@ -53,12 +57,13 @@ def capabilities_document(settings: Settings, *, modified: datetime) -> Document
     )
 
 
-def _tap_capability(settings: Settings, base: str) -> str:
+def _tap_capability(settings: Settings, base: str, *, methods: str) -> str:
     tap = settings.tap
     return (
         '<capability standardID="ivo://ivoa.net/std/TAP" xsi:type="tr:TableAccess">\n'
         '<interface xsi:type="vs:ParamHTTP" role="std" version="1.1">\n'
         f'<accessURL use="base">{text(base)}</accessURL>\n'
+        f"{methods}"
         "</interface>\n"
         f"{_language()}"
         f"{''.join(_output_format(output) for output in OUTPUT_FORMATS)}"
@@ -104,20 +109,22 @@ def _output_format(output: OutputFormat) -> str:
     return f"<outputFormat{identifier}>{element('mime', output.mime)}{aliases}</outputFormat>\n"
 
 
-def _plain_capability(standard_id: str, address: str, *, version: str | None = None) -> str:
+def _plain_capability(
+    standard_id: str, address: str, *, version: str | None = None, methods: str = ""
+) -> str:
     versioned = "" if version is None else f" version={attribute(version)}"
     return (
         f"<capability standardID={attribute(standard_id)}>\n"
         f'<interface xsi:type="vs:ParamHTTP" role="std"{versioned}>\n'
         f'<accessURL use="full">{text(address)}</accessURL>\n'
-        "</interface>\n</capability>\n"
+        f"{methods}</interface>\n</capability>\n"
     )
 
 
-def _examples_capability(address: str) -> str:
+def _examples_capability(address: str, *, methods: str) -> str:
     return (
         '<capability standardID="ivo://ivoa.net/std/DALI#examples">\n'
         '<interface xsi:type="vr:WebBrowser" role="std">\n'
         f'<accessURL use="full">{text(address)}</accessURL>\n'
-        "</interface>\n</capability>\n"
+        f"{methods}</interface>\n</capability>\n"
     )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from astrolabe.catalogs.model import CatalogView
+from astrolabe.catalogs.per_view import PerView
 from astrolabe.catalogs.tap_schema import visible_keys
 from astrolabe.factory import ProcessContext
+from astrolabe.identity import Principal
 from astrolabe.sky.healpix import cell_centers
 from astrolabe.tables.model import Column, ForeignKey, TableMeta, quote_name
 from astrolabe_api.common.documents import Document
@@ -33,23 +34,18 @@ class Example:
 
 
 class ExamplesCache:
-    """Makes the page once a generation of the catalog."""
+    """Makes the page once for each view of the catalog."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._generation: int | None = None
-        self._page: Document | None = None
+        self._pages = PerView(_document)
 
-    def page(self, context: ProcessContext) -> Document:
-        """Return the page for the catalog as it is now."""
-        view = context.catalog.view()
-        with self._lock:
-            if self._page is None or self._generation != view.generation:
-                self._page = Document(
-                    _page(tuple(example_queries(view))), media_type="application/xhtml+xml"
-                )
-                self._generation = view.generation
-            return self._page
+    def page(self, context: ProcessContext, caller: Principal) -> Document:
+        """Return the page for the tables that a caller may read now."""
+        return self._pages.of(context.readable.view(caller))
+
+
+def _document(view: CatalogView) -> Document:
+    return Document(_page(tuple(example_queries(view))), media_type="application/xhtml+xml")
 
 
 def example_queries(view: CatalogView) -> Iterator[Example]:

@@ -10,11 +10,13 @@ from starlette.responses import Response
 
 from astrolabe.core.errors import AstrolabeError
 from astrolabe.core.ids import new_job_id
-from astrolabe_api.common.auth import Caller
+from astrolabe_api.common.auth import Caller, public, requires
 from astrolabe_api.common.documents import Document, document_response
+from astrolabe_api.common.errors import add_challenges
+from astrolabe_api.common.hiding import hiding
 from astrolabe_api.common.params import read_parameters
 from astrolabe_api.common.rendering import wants_gzip
-from astrolabe_api.common.requests import is_head
+from astrolabe_api.common.requests import is_head, notes_of
 from astrolabe_api.common.state import ApiState, State
 from astrolabe_api.common.uws import uws_router
 from astrolabe_api.common.vosi import availability_document
@@ -32,19 +34,25 @@ def tap_routers() -> tuple[APIRouter, ...]:
     """Return the routers of the whole service, with caches of their own."""
     tap = _Tap()
     router = APIRouter(prefix=TAP_PATH, tags=["tap"])
-    for path, methods, handler, summary in (
-        ("/sync", ["GET"], tap.sync, "Run a query and stream its result"),
-        ("/sync", ["POST"], tap.sync, "Run a query, perhaps with uploads, and stream its result"),
-        ("/capabilities", ["GET"], tap.capabilities, "What the service can do (TAPRegExt)"),
-        ("/availability", ["GET"], tap.availability, "Whether the service is up (VOSI)"),
-        ("/tables", ["GET"], tap.tables, "All tables and their columns (VOSI)"),
-        ("/tables/{name:path}", ["GET"], tap.table, "One table and its columns (VOSI)"),
-        ("/examples", ["GET"], tap.examples, "Queries that run on what is installed (DALI)"),
+    read = requires("read:tap", service="tap")
+    for path, method, access, handler, summary in (
+        ("/sync", "GET", read, tap.sync, "Run a query and stream its result"),
+        ("/sync", "POST", read, tap.sync, "Run a query, perhaps with uploads, and stream it"),
+        ("/capabilities", "GET", public(), tap.capabilities, "What the service can do (TAPRegExt)"),
+        ("/availability", "GET", public(), tap.availability, "Whether the service is up (VOSI)"),
+        ("/tables", "GET", read, tap.tables, "All tables and their columns (VOSI)"),
+        ("/tables/{name:path}", "GET", read, tap.table, "One table and its columns (VOSI)"),
+        ("/examples", "GET", read, tap.examples, "Queries that run on what is installed (DALI)"),
     ):
         router.add_api_route(
-            path, handler, methods=methods, summary=summary, response_class=Response
+            path,
+            handler,
+            methods=[method],
+            summary=summary,
+            response_class=Response,
+            dependencies=[access],
         )
-    return router, uws_router(TapJobs())
+    return router, uws_router(TapJobs(), access=read)
 
 
 class _Tap:
@@ -67,6 +75,7 @@ class _Tap:
                 state,
                 caller,
                 read_tap_request(given),
+                address=notes_of(request).address,
                 compress=wants_gzip(request),
                 headers_only=is_head(request.scope),
                 on_end=forget if given.files else lambda: None,
@@ -77,7 +86,7 @@ class _Tap:
 
     async def capabilities(self, request: Request, state: State) -> Response:
         document = capabilities_document(state.settings, modified=state.started)
-        return document_response(request, document)
+        return add_challenges(request, document_response(request, document))
 
     async def availability(self, request: Request, state: State) -> Response:
         note = None
@@ -88,20 +97,25 @@ class _Tap:
         document = availability_document(available=note is None, since=state.started, note=note)
         return document_response(request, Document(document))
 
-    async def tables(self, request: Request, state: State) -> Response:
+    async def tables(self, request: Request, state: State, caller: Caller) -> Response:
         options = await _tableset_options(request, state)
-        document = await run_in_threadpool(self._tablesets.tableset, state.context, options)
+        with hiding(state, caller):
+            document = await run_in_threadpool(
+                self._tablesets.tableset, state.context, options, caller
+            )
         return document_response(request, document)
 
-    async def table(self, request: Request, name: str, state: State) -> Response:
+    async def table(self, request: Request, name: str, state: State, caller: Caller) -> Response:
         options = await _tableset_options(request, state)
-        document = await run_in_threadpool(self._tablesets.table, state.context, name, options)
+        with hiding(state, caller):
+            document = await run_in_threadpool(
+                self._tablesets.table, state.context, name, options, caller
+            )
         return document_response(request, document)
 
-    async def examples(self, request: Request, state: State) -> Response:
-        return document_response(
-            request, await run_in_threadpool(self._examples.page, state.context)
-        )
+    async def examples(self, request: Request, state: State, caller: Caller) -> Response:
+        page = await run_in_threadpool(self._examples.page, state.context, caller)
+        return document_response(request, page)
 
 
 async def _tableset_options(request: Request, state: ApiState) -> TablesetOptions:

@@ -19,6 +19,7 @@ def sync_response(
     caller: Principal,
     asked: TapRequest,
     *,
+    address: str | None,
     compress: bool,
     headers_only: bool,
     on_end: Callable[[], None],
@@ -29,6 +30,8 @@ def sync_response(
     ----------
     asked
         The query.
+    address
+        The client's.
     compress
         Whether the client accepts gzip.
     headers_only
@@ -43,16 +46,23 @@ def sync_response(
             asked.uploads, files=asked.files, principal=caller
         )
         return context.queries.prepare(
-            QueryRequest(query=asked.query, lang=asked.lang, maxrec=asked.maxrec, uploads=uploads),
+            QueryRequest(
+                query=asked.query,
+                lang=asked.lang,
+                maxrec=asked.maxrec,
+                uploads=uploads,
+                address=address,
+            ),
             principal=caller,
         )
 
-    address = state.url("/api/tap/async")
+    jobs = state.url("/api/tap/async")
     return query_response(
         state,
         prepare,
         Presentation(output=asked.output, name="result", compress=compress),
-        advice=f"Run it as an async job: send the same parameters and PHASE=RUN to {address}.",
+        gate=state.gate(caller, address),
+        advice=f"Run it as an async job: send the same parameters and PHASE=RUN to {jobs}.",
         headers_only=headers_only,
         is_heavy=bool(asked.uploads),
         on_end=on_end,

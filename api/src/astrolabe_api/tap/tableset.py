@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from astrolabe.catalogs.model import CatalogView
+from astrolabe.catalogs.per_view import PerView
 from astrolabe.catalogs.tap_schema import visible_keys
 from astrolabe.core.errors import BadParameterError, NotFoundError
 from astrolabe.factory import ProcessContext
+from astrolabe.identity import Principal
 from astrolabe.tables.model import Column, ForeignKey, SchemaMeta, TableMeta, quote_name
 from astrolabe_api.common.documents import Document
 from astrolabe_api.common.params import Parameters
@@ -71,24 +72,33 @@ class TablesetOptions:
 
 
 class TablesetCache:
-    """Makes each document once a generation of the catalog."""
+    """Makes each document once for each view of the catalog."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._generation: int | None = None
-        self._made: dict[tuple[str | None, TablesetOptions], Document] = {}
+        self._made: PerView[dict[TablesetOptions, Document]] = PerView(lambda _view: {})
 
-    def tableset(self, context: ProcessContext, options: TablesetOptions) -> Document:
-        """Return the document of all tables.
+    def tableset(
+        self, context: ProcessContext, options: TablesetOptions, caller: Principal
+    ) -> Document:
+        """Return the document of all tables that a caller may read.
 
         Raises
         ------
         NotFoundError
             Raised if one of the named tables is not there.
         """
-        return self._get(context, None, options)
+        view = context.readable.view(caller)
+        made = self._made.of(view)
+        document = made.get(options)
+        if document is None:
+            document = Document(_writer(context, view, options).tableset())
+            if not options.names and len(made) < _CACHED_DOCUMENTS:
+                made[options] = document
+        return document
 
-    def table(self, context: ProcessContext, name: str, options: TablesetOptions) -> Document:
+    def table(
+        self, context: ProcessContext, name: str, options: TablesetOptions, caller: Principal
+    ) -> Document:
         """Return the document of one table, called as in a query, in any case without quotes.
 
         Raises
@@ -96,26 +106,12 @@ class TablesetCache:
         NotFoundError
             Raised if there is no such table.
         """
-        return self._get(context, name, options)
+        view = context.readable.view(caller)
+        return Document(_writer(context, view, options).table(name))
 
-    def _get(self, context: ProcessContext, name: str | None, options: TablesetOptions) -> Document:
-        view = context.catalog.view()
-        key = (name, options)
-        with self._lock:
-            if self._generation != view.generation:
-                self._generation = view.generation
-                self._made.clear()
-            found = self._made.get(key)
-        if found is not None:
-            return found
-        schemas = (*view.schemas, context.tap_schema.of(view).schema)
-        writer = _Writer(view, schemas, options)
-        document = Document(writer.tableset() if name is None else writer.table(name))
-        if name is None and not options.names:
-            with self._lock:
-                if self._generation == view.generation and len(self._made) < _CACHED_DOCUMENTS:
-                    self._made[key] = document
-        return document
+
+def _writer(context: ProcessContext, view: CatalogView, options: TablesetOptions) -> _Writer:
+    return _Writer(view, (*view.schemas, context.tap_schema.of(view).schema), options)
 
 
 class _Writer:

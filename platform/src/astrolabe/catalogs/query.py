@@ -14,13 +14,14 @@ import pyarrow as pa
 from astrolabe.adql import check_query
 from astrolabe.adql.names import Identifier, SchemaLookup
 from astrolabe.adql.tree import CheckedQuery
-from astrolabe.catalogs.engine import CancelToken, Engine, QueryPlan, ResultStream
+from astrolabe.catalogs.engine import CancelToken, Engine, FileScan, QueryPlan, ResultStream
 from astrolabe.catalogs.model import CatalogView
 from astrolabe.catalogs.planning import RowGroups, metadata_answer, plan_query
 from astrolabe.catalogs.uploads import UPLOAD_SCHEMA, UploadedTable
 from astrolabe.core.clock import format_utc, utc_now
 from astrolabe.core.errors import BadParameterError, TooLargeError
 from astrolabe.identity import Principal
+from astrolabe.identity.quotas import Quotas
 from astrolabe.tables.conform import conform
 from astrolabe.tables.model import (
     CoordinateSystem,
@@ -56,12 +57,15 @@ class QueryRequest:
         Rows to give at most; `None` for the service's default.
     uploads
         Tables that come with it.
+    address
+        Of the client, on whose account an anonymous query is put.
     """
 
     query: str
     lang: str = "ADQL"
     maxrec: int | None = None
     uploads: tuple[UploadedTable, ...] = ()
+    address: str | None = None
 
 
 class SearchableView(CatalogView, SchemaLookup, Protocol):
@@ -156,7 +160,7 @@ class QueryService:
     Parameters
     ----------
     view
-        Gives the catalog's present view.
+        Gives the catalog's present view as a caller may see it.
     metadata_tables
         Gives TAP_SCHEMA of a view.
     engine
@@ -169,12 +173,14 @@ class QueryService:
         Named in every result.
     row_groups
         Reads the indexes of keys for the planner; without it they are not used.
+    quotas
+        Say how many rows and bytes a caller may have; without them there is no limit.
     """
 
     def __init__(
         self,
         *,
-        view: Callable[[], SearchableView],
+        view: Callable[[Principal], SearchableView],
         metadata_tables: Callable[[CatalogView], MetadataTables],
         engine: Engine,
         maxrec_default: int,
@@ -183,8 +189,10 @@ class QueryService:
         server_software: str,
         publisher: str,
         row_groups: RowGroups | None = None,
+        quotas: Quotas | None = None,
     ) -> None:
         self._row_groups = row_groups
+        self._quotas = quotas
         self._view = view
         self._metadata_tables = metadata_tables
         self._engine = engine
@@ -205,9 +213,11 @@ class QueryService:
             Raised if the text is too long.
         QueryError
             Raised if the query is wrong; says where.
+        QuotaExceededError
+            Raised if the caller may have no rows at all.
         """
-        maxrec = self._checked_limits(request)
-        view = self._view()
+        maxrec = self._within_quota(self._checked_limits(request), principal)
+        view = self._view(principal)
         lookup = _Lookup(view, self._metadata_tables(view), request.uploads, principal)
         checked = check_query(request.query, lookup)
         memory = {
@@ -223,6 +233,7 @@ class QueryService:
             plan: QueryPlan = plan_query(
                 checked, view, memory, row_limit=maxrec + 1, row_groups=self._row_groups
             )
+            self._charge(plan, request, principal)
             return self._engine.execute(plan, cancel)
 
         return PreparedQuery(
@@ -256,6 +267,17 @@ class QueryService:
         if request.maxrec < 0:
             raise BadParameterError(f"MAXREC must be 0 or more, not {request.maxrec}.")
         return min(request.maxrec, self._maxrec_hard)
+
+    def _within_quota(self, maxrec: int, principal: Principal) -> int:
+        most = None if self._quotas is None else self._quotas.max_rows(principal)
+        return maxrec if most is None else min(maxrec, most)
+
+    def _charge(self, plan: QueryPlan, request: QueryRequest, principal: Principal) -> None:
+        """Put what the plan reads of tables on the caller's account."""
+        if self._quotas is not None:
+            scans = plan.scans.values()
+            size = sum(s.estimated_bytes or 0 for s in scans if isinstance(s, FileScan))
+            self._quotas.charge_bytes(principal, size, address=request.address)
 
     def _header(
         self, request: QueryRequest, checked: CheckedQuery, view: CatalogView

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from astrolabe.catalogs.job_admission import client_address_of
 from astrolabe.catalogs.query import QueryRequest, QueryService
 from astrolabe.catalogs.results import ResultStore
 from astrolabe.catalogs.uploads import UploadResolver, UploadStore, parse_upload
@@ -29,6 +32,8 @@ class TapJobRunner:
         Uploaded files of the job.
     resolver
         Reads them.
+    principal_of
+        Gives the owner of a job with the rights that he has now.
     """
 
     def __init__(
@@ -38,7 +43,9 @@ class TapJobRunner:
         results: ResultStore,
         uploads: UploadStore,
         resolver: UploadResolver,
+        principal_of: Callable[[Job], Principal],
     ) -> None:
+        self._principal_of = principal_of
         self._queries = queries
         self._results = results
         self._uploads = uploads
@@ -54,7 +61,7 @@ class TapJobRunner:
         """
         # A form that we do not write is told now, not when the rows are fetched.
         resolve_format(single_value(job, "RESPONSEFORMAT") or single_value(job, "FORMAT"))
-        principal = Principal(username=job.owner)
+        principal = self._principal_of(job)
         values = job.values("UPLOAD")
         parts = (uri.partition(":") for uri in parse_upload(values).values())
         files = {
@@ -67,6 +74,7 @@ class TapJobRunner:
             lang=_required(job, "LANG"),
             maxrec=_maxrec(job),
             uploads=self._resolver.resolve(values, files=files, principal=principal),
+            address=client_address_of(job),
         )
         running = self._queries.start(request, principal=principal, cancel=control)
         try:

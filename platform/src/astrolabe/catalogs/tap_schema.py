@@ -5,13 +5,13 @@ Names stand there as a query must write them, in double quotes where ADQL needs 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from astrolabe.catalogs.model import CatalogView
+from astrolabe.catalogs.per_view import PerView
 from astrolabe.catalogs.tap_schema_model import TAP_SCHEMA, TAP_SCHEMA_NAME
 from astrolabe.tables.model import (
     Column,
@@ -50,22 +50,16 @@ class TapSchema:
     data: dict[str, pa.Table]
 
 
-class TapSchemaCache:
-    """Makes TAP_SCHEMA once for each view; a view is made once for each generation."""
+class TapSchemaCache(PerView[TapSchema]):
+    """Makes TAP_SCHEMA once for each view; treat what it gives as read-only."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._view: CatalogView | None = None
-        self._made: TapSchema | None = None
+        super().__init__(_tap_schema)
 
-    def of(self, view: CatalogView) -> TapSchema:
-        """Return TAP_SCHEMA as it describes `view`; treat it as read-only."""
-        with self._lock:
-            if self._made is None or self._view is not view:
-                tables = tap_schema_tables(view)
-                data = {meta.name: rows for meta, rows in tables.values()}
-                self._view, self._made = view, TapSchema(schema=TAP_SCHEMA, data=data)
-            return self._made
+
+def _tap_schema(view: CatalogView) -> TapSchema:
+    tables = tap_schema_tables(view)
+    return TapSchema(schema=TAP_SCHEMA, data={meta.name: rows for meta, rows in tables.values()})
 
 
 def tap_schema_tables(view: CatalogView) -> dict[str, tuple[TableMeta, pa.Table]]:

@@ -21,6 +21,12 @@ COMMANDS: dict[str, tuple[str, str | None]] = {
     "serve": ("astrolabe.cli.serve:serve", "Serve HTTP: one gateway of a deployment."),
     "worker": ("astrolabe.cli.worker:worker", "Run queued jobs: one worker of a deployment."),
     "table": ("astrolabe.cli.table:table", "Import, list and remove tables."),
+    "user": ("astrolabe.cli.user:user", "Make, list, disable and delete accounts."),
+    "group": ("astrolabe.cli.group:group", "Make, list and delete groups, and say who is in them."),
+    "token": ("astrolabe.cli.token:token", "Make, list and revoke tokens."),
+    "audit": ("astrolabe.cli.audit:audit", "Look into the audit log."),
+    "release": ("astrolabe.cli.access:release", "Say who may read releases."),
+    "quota": ("astrolabe.cli.quota:quota", "Say how much users may use."),
     "demo-make": ("astrolabe.cli.demo:demo_make", None),
 }
 """Name of each command: where it is, and its line in the list (None: not listed)."""

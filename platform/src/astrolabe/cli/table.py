@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 __all__ = ["table"]
 
 _ADMINISTRATION = {
-    "create": "create",
-    "list": "list_tables",
-    "path": "path",
-    "drop": "drop",
-    "vacuum": "vacuum",
+    "create": "table_admin:create",
+    "list": "table_admin:list_tables",
+    "path": "table_admin:path",
+    "drop": "table_admin:drop",
+    "vacuum": "table_admin:vacuum",
+    "access": "access:table_access",
 }
-"""Commands in `astrolabe.cli.table_admin` and what they are called there."""
+"""Commands in other modules of `astrolabe.cli`, and what they are called there."""
 
 
 class _TableGroup(click.Group):
@@ -43,8 +44,8 @@ class _TableGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _ADMINISTRATION:
             return super().get_command(ctx, cmd_name)
-        module = importlib.import_module("astrolabe.cli.table_admin")
-        command = getattr(module, _ADMINISTRATION[cmd_name])
+        module, _, attribute = _ADMINISTRATION[cmd_name].partition(":")
+        command = getattr(importlib.import_module(f"astrolabe.cli.{module}"), attribute)
         if not isinstance(command, click.Command):
             raise TypeError(f"{cmd_name} is not a command")
         return command

@@ -23,7 +23,7 @@ from astrolabe.cli.home import HomeLock, read_platform, remove_platform, write_p
 from astrolabe.cli.options import settings_options
 from astrolabe.cli.serve import listen, local_address, with_port
 from astrolabe.cli.supervisor import ChildSpec, Supervisor
-from astrolabe.core.errors import InternalError
+from astrolabe.core.errors import ConflictError, InternalError, NotFoundError
 
 if TYPE_CHECKING:
     from astrolabe.config import Settings
@@ -57,7 +57,8 @@ _PORT_WAIT_SECONDS = 12.0
 def up(*, settings: Settings, demo: bool, notebooks: bool) -> None:
     """Run the whole platform on this machine.
 
-    Starts the gateways and a worker, keeps them running and prints the address. An empty home
+    Starts the gateways and a worker, keeps them running and prints the address and a link that logs
+    in as its owner once. An empty home
     gets a simulated survey to try queries on. Control-C or SIGTERM ends everything.
     """
     del notebooks  # accepted from the first version on; there is no hub yet
@@ -116,6 +117,7 @@ class _Platform:
         self._announced = False
         self._with_demo = demo and _needs_demo(settings)
         self._failure: str | None = None
+        self._login_link: str | None = None
 
     def run(self) -> None:
         """Run until told to stop.
@@ -127,7 +129,7 @@ class _Platform:
         """
         settings = self._settings
         self._supervisor.stop_on_signals()
-        _migrate(settings)
+        self._login_link = _prepare(settings)
         with closing(_listen(settings)) as listener:
             host, port = listener.getsockname()[:2]
             address = local_address(host, port)
@@ -210,6 +212,7 @@ class _Platform:
             if not self._announced:
                 self._announced = True
                 self._console.say(f"Astrolabe is ready: {address}")
+                self._show_login_link()
                 self._console.say(f"TAP, for TOPCAT, pyvo and STILTS: {address}/api/tap")
                 if self._with_demo:
                     self._console.say("The demo survey is being made; this takes a minute or two")
@@ -219,6 +222,15 @@ class _Platform:
                 log = self._settings.paths.logs / f"{name}.log"
                 self._failure = f"{name} does not start: {line} (see {log})"
                 self._supervisor.stop()
+
+    def _show_login_link(self) -> None:
+        if self._login_link is None:
+            return
+        from astrolabe.identity.login_links import login_link_address  # noqa: PLC0415 - keeps --help fast
+
+        link = login_link_address(str(self._settings.server.public_url), self._login_link)
+        # Not in the log: whoever has the link is the owner.
+        self._console.show(f"Log in as owner (the link works once): {link}")
 
     def _on_end(self, name: str, status: int) -> None:
         if name != "demo":
@@ -244,12 +256,25 @@ def _needs_demo(settings: Settings) -> bool:
         return not any(entry.is_dir() for entry in settings.paths.tables.iterdir())
 
 
-def _migrate(settings: Settings) -> None:
+def _prepare(settings: Settings) -> str | None:
+    """Bring the control database up to date; return the text of a login link for the owner.
+
+    There is none where the owner's account has ended.
+    """
     from astrolabe.core.database import Database  # noqa: PLC0415 - keeps --help fast
     from astrolabe.core.migrate import upgrade  # noqa: PLC0415 - keeps --help fast
+    from astrolabe.identity.assembly import PeopleServices  # noqa: PLC0415 - keeps --help fast
+    from astrolabe.identity.authority import PLATFORM  # noqa: PLC0415 - keeps --help fast
+    from astrolabe.identity.users import OWNER  # noqa: PLC0415 - keeps --help fast
 
     with closing(Database(settings.database_url)) as database:
         upgrade(database)
+        users = PeopleServices(database, settings.auth).users
+        users.ensure_owner()
+        try:
+            return users.create_login_link(OWNER, by=PLATFORM)
+        except (ConflictError, NotFoundError):
+            return None
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -40,5 +40,6 @@ def worker(*, settings: Settings, supervised: bool) -> None:
         while not stopping:
             if not running.is_alive:
                 raise InternalError("a thread of the worker has ended")
+            context.identity_upkeep.turn()
             # Not an Event: setting one in a signal's handler may lock up its waiter.
             time.sleep(0.1)

@@ -6,11 +6,13 @@ then the defaults in the tree.  Unknown names are errors.  Secrets come from the
 
 from astrolabe.config.loading import load_settings
 from astrolabe.config.tree import (
+    AuthSettings,
     DatabaseSettings,
     EngineSettings,
     ImportSettings,
     LimitsSettings,
     Paths,
+    QuotaSettings,
     ServerSettings,
     Settings,
     StorageSettings,
@@ -18,11 +20,13 @@ from astrolabe.config.tree import (
 )
 
 __all__ = [
+    "AuthSettings",
     "DatabaseSettings",
     "EngineSettings",
     "ImportSettings",
     "LimitsSettings",
     "Paths",
+    "QuotaSettings",
     "ServerSettings",
     "Settings",
     "StorageSettings",

@@ -6,7 +6,7 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -101,6 +101,19 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 
 def _refuse_secrets(settings: Mapping[str, Any], path: Path) -> None:
+    auth = settings.get("auth")
+    if isinstance(auth, dict) and auth.get("secret_key") is not None:
+        raise BadParameterError(
+            f"{path}: auth.secret_key is a secret: set ASTROLABE_AUTH__SECRET_KEY instead"
+        )
+    for section, field in (("openid", "client_secret"), ("clients", "secret")):
+        named = auth.get(section) if isinstance(auth, dict) else None
+        for name, entry in named.items() if isinstance(named, dict) else ():
+            if isinstance(entry, dict) and entry.get(field) is not None:
+                variable = f"ASTROLABE_AUTH__{section}__{name}__{field}".upper()
+                raise BadParameterError(
+                    f"{path}: auth.{section}.{name}.{field} is a secret: set {variable} instead"
+                )
     database = settings.get("database")
     if not isinstance(database, dict):
         return
@@ -169,11 +182,16 @@ def _explain(exc: ValidationError, origins: tuple[tuple[str, Mapping[str, Any]],
         if len(location) > 1:
             known = known[location[0]]
             prefix = f"{location[0]}."
+        if len(location) > 3:
+            known = _entry_names(location[0], location[1])
+            prefix = ".".join(location[:-1]) + "."
         return f"{origin}: unknown setting {name}{_nearest(location[-1], known, prefix=prefix)}"
     reason = error["msg"].removeprefix("Value error, ")
     reason = reason[0].lower() + reason[1:]
-    # A password may stand in what was given for the database.
-    given = "" if location[0] == "database" else f" = {error['input']!r}"
+    # A password may stand in what was given for the database, a key in what was for `auth`.
+    is_secret = location[0] == "database" or any("secret" in part for part in location)
+    # So may one in a whole entry, which is what a missing field is reported with.
+    given = "" if is_secret or isinstance(error["input"], dict) else f" = {error['input']!r}"
     return f"{origin}: {name}{given}: {reason}"
 
 
@@ -196,6 +214,13 @@ def _names(model: type[BaseModel]) -> dict[str, Any]:
         else None
         for name, field in model.model_fields.items()
     }
+
+
+def _entry_names(section: str, field: str) -> dict[str, Any]:
+    """Return the names of what one entry of a section's mapping holds (`auth.openid.<name>`)."""
+    model = Settings.model_fields[section].annotation
+    entries = getattr(model, "model_fields", {})[field].annotation
+    return next((_names(a) for a in get_args(entries) if hasattr(a, "model_fields")), {})
 
 
 def _nearest(name: str, known: Mapping[str, Any], *, prefix: str) -> str:

@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     HttpUrl,
     SecretStr,
@@ -17,20 +14,23 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
-    NoDecode,
     SettingsConfigDict,
 )
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from astrolabe.config.auth import AuthSettings
+from astrolabe.config.sections import Section, Strings
 from astrolabe.core.machine import memory_bytes, processors
 
 __all__ = [
+    "AuthSettings",
     "DatabaseSettings",
     "EngineSettings",
     "ImportSettings",
     "LimitsSettings",
     "Paths",
+    "QuotaSettings",
     "ServerSettings",
     "Settings",
     "StorageSettings",
@@ -38,23 +38,7 @@ __all__ = [
 ]
 
 
-def _split(value: object) -> object:
-    """Let a list come from an environment variable, divided by commas."""
-    return (
-        [part.strip() for part in value.split(",") if part.strip()]
-        if isinstance(value, str)
-        else value
-    )
-
-
-_Strings = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ServerSettings(_Section):
+class ServerSettings(Section):
     """How the platform is reached and how it names itself."""
 
     public_url: HttpUrl = Field(
@@ -76,10 +60,8 @@ class ServerSettings(_Section):
         "Astrolabe", description="Name of who publishes the data, shown in every result."
     )
     title: str = Field("Astrolabe", description="Name of this installation.")
-    trusted_proxies: _Strings = Field(
-        (), description="Addresses whose X-Forwarded-* headers count."
-    )
-    cors_origins: _Strings = Field(
+    trusted_proxies: Strings = Field((), description="Addresses whose X-Forwarded-* headers count.")
+    cors_origins: Strings = Field(
         (), description="Origins whose pages may send credentials; all others get `*` without."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -90,7 +72,7 @@ class ServerSettings(_Section):
     )
 
 
-class DatabaseSettings(_Section):
+class DatabaseSettings(Section):
     """The control database and the Iceberg catalog."""
 
     url: str | None = Field(
@@ -119,7 +101,7 @@ class DatabaseSettings(_Section):
         return url
 
 
-class StorageSettings(_Section):
+class StorageSettings(Section):
     """Where files are kept."""
 
     tables: Path | None = Field(None, description="Tables; default HOME/tables.")
@@ -129,7 +111,7 @@ class StorageSettings(_Section):
     spill: Path | None = Field(None, description="Engine's temporary files; default HOME/spill.")
 
 
-class EngineSettings(_Section):
+class EngineSettings(Section):
     """The embedded engine, per process."""
 
     memory_fraction: Annotated[float, Field(gt=0, le=0.9)] = Field(
@@ -157,7 +139,7 @@ class EngineSettings(_Section):
     )
 
 
-class LimitsSettings(_Section):
+class LimitsSettings(Section):
     """Limits on what one request may ask for."""
 
     request_mb: Annotated[int, Field(ge=1)] = Field(512, description="Largest request body (MB).")
@@ -172,7 +154,7 @@ class LimitsSettings(_Section):
     )
 
 
-class TapSettings(_Section):
+class TapSettings(Section):
     """The TAP service."""
 
     sync_seconds: Annotated[int, Field(ge=1)] = Field(
@@ -204,7 +186,7 @@ class TapSettings(_Section):
     )
 
 
-class ImportSettings(_Section):
+class ImportSettings(Section):
     """`astrolabe table import`."""
 
     rows_per_file: Annotated[int, Field(ge=1)] = Field(
@@ -221,6 +203,56 @@ class ImportSettings(_Section):
     )
     margin_arcsec: Annotated[float, Field(ge=0)] = Field(
         10.0, description="Width of the margin written around each partition; 0 writes none."
+    )
+
+
+class QuotaSettings(Section):
+    """What each user may use; groups, users and overrides in the database may say otherwise."""
+
+    requests_per_minute: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Requests of a user to one service in a minute."
+    )
+    concurrent_queries: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Queries and jobs of a user's programs that run at once."
+    )
+    interactive_queries: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Queries and jobs that a user runs at once in the portal, beside those."
+    )
+    bytes_per_day: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Bytes that a user's queries may read from tables in a day (UTC)."
+    )
+    rows: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Rows of one result of a user."
+    )
+    storage_bytes: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Bytes of files and tables that a user may keep."
+    )
+    labs: Annotated[int, Field(ge=0)] | None = Field(
+        1, description="Labs that a user may run at once."
+    )
+    lab_cpus: Annotated[float, Field(ge=0)] | None = Field(
+        4.0, description="Processors of a user's labs together."
+    )
+    lab_memory_bytes: Annotated[int, Field(ge=0)] | None = Field(
+        16_000_000_000, description="Memory of a user's labs together (bytes)."
+    )
+    lab_gpus: Annotated[int, Field(ge=0)] | None = Field(
+        0, description="GPUs of a user's labs together."
+    )
+    anonymous_requests_per_minute: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Requests to one service in a minute from an address without a login."
+    )
+    anonymous_concurrent_queries: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Queries that run at once for an address without a login."
+    )
+    anonymous_bytes_per_day: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Bytes that an address without a login may have read in a day (UTC)."
+    )
+    anonymous_rows: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Rows of one result without a login."
+    )
+    wait_seconds: Annotated[float, Field(ge=0, le=300)] = Field(
+        10.0, description="How long a sync query over the limit of concurrent ones waits (s)."
     )
 
 
@@ -282,6 +314,8 @@ class Settings(BaseSettings):
     limits: LimitsSettings = LimitsSettings()
     tap: TapSettings = TapSettings()
     imports: ImportSettings = Field(default=ImportSettings(), alias="import")
+    auth: AuthSettings = AuthSettings()
+    quotas: QuotaSettings = QuotaSettings()
 
     @field_validator("home")
     @classmethod

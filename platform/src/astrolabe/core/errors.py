@@ -251,11 +251,23 @@ class ConflictError(AstrolabeError):
 
 
 class QuotaExceededError(AstrolabeError):
-    """The caller has used up a quota."""
+    """The caller has used up a quota.
+
+    Parameters
+    ----------
+    message
+        Which quota, and what it is.
+    retry_after_seconds
+        When it makes sense to try again; `None` if waiting does not help.
+    """
 
     code = "quota-exceeded"
     status = 429
     title = "Quota exceeded"
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class QueryTimeoutError(AstrolabeError):

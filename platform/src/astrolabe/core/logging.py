@@ -41,6 +41,8 @@ _HARMLESS_NAMES: Final = frozenset({"token_key"})
 # Our own tokens keep their public key; of the others nothing is known to be harmless.
 _OWN_TOKEN: Final = re.compile(r"\b(al-[A-Za-z0-9_-]{22})\.[A-Za-z0-9_-]{22}")
 _CREDENTIALS: Final = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9+/=._~-]{8,}", re.IGNORECASE)
+# One-time login links.
+_LOGIN_LINK: Final = re.compile(r"(/auth/link#)[A-Za-z0-9_-]+")
 _URL_PASSWORD: Final = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+@", re.IGNORECASE)
 
 # What each of the three has somewhere: a text without it needs no closer look.
@@ -173,4 +175,5 @@ def _redacted_text(text: str) -> str:
         return text
     text = _OWN_TOKEN.sub(rf"\1.{REDACTED}", text)
     text = _CREDENTIALS.sub(rf"\1 {REDACTED}", text)
+    text = _LOGIN_LINK.sub(rf"\1{REDACTED}", text)
     return _URL_PASSWORD.sub(rf"\1{REDACTED}@", text)

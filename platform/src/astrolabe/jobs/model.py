@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 __all__ = [
     "ACTIVE_PHASES",
     "FINAL_PHASES",
+    "INTERACTIVE_LANE",
+    "Admission",
     "Job",
     "JobControl",
     "JobError",
     "JobOutcome",
+    "JobPage",
     "JobParameter",
     "JobResult",
     "JobRunner",
     "JobSummary",
+    "Permit",
     "Phase",
+    "QueueLane",
 ]
 
 
@@ -104,6 +110,11 @@ class Job:
         Free JSON for the job document's jobInfo.
     attempt
         How many times a worker has begun it.
+    lane
+        Which of its owner's lanes it waits in; lanes take turns with each other as owners do.
+        `INTERACTIVE_LANE` for the portal's jobs, an address for anonymous ones; shown to nobody.
+    queue_position
+        While it is QUEUED, its place in the queue from 1, where that was asked for.
     """
 
     job_id: str
@@ -122,11 +133,53 @@ class Job:
     progress: dict[str, Any] = field(default_factory=dict)
     quote: datetime | None = None
     attempt: int = 0
+    lane: str | None = None
+    queue_position: int | None = None
 
     def values(self, name: str) -> tuple[str, ...]:
         """Return the values of parameter `name` (any case), in the order sent."""
         wanted = name.upper()
         return tuple(p.value for p in self.parameters if p.name == wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """A page of a user's jobs, the newest first.
+
+    Parameters
+    ----------
+    jobs
+        The jobs of this page.
+    next_cursor
+        Asks for the next page; `None` on the last one.
+    """
+
+    jobs: tuple[Job, ...]
+    next_cursor: str | None
+
+
+INTERACTIVE_LANE: Final = "interactive"
+"""The lane of jobs that were made in the portal: programs of the same user do not starve them."""
+
+
+class Permit(Protocol):
+    """The right to run one job."""
+
+    def release(self) -> None:
+        """Give it back; may be called more than once."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLane:
+    """One lane of the queue: what decides whether a job of it may run now."""
+
+    owner: str | None
+    lane: str | None
+
+
+Admission = Callable[[QueueLane], Permit | None]
+"""Gives the right to run a job of a lane, `None` if its owner runs as many as he may: jobs that
+may not run stay QUEUED.  Must be quick, since the queue is looked at many times a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, not_, select, update
+from sqlalchemy import ColumnElement, and_, func, not_, select, update
 
 from astrolabe.core.clock import utc_now
-from astrolabe.jobs.model import Job, JobError, JobResult, Phase
+from astrolabe.jobs.model import Job, JobError, JobResult, Phase, QueueLane
 from astrolabe.jobs.schema import JOB
 from astrolabe.jobs.store import JobStore, error_to_json, job_of, results_to_json
 
@@ -49,27 +49,63 @@ class JobQueue:
         self._worker_id = worker_id
         self._lease = timedelta(seconds=lease_seconds)
 
-    def claim(self, kinds: Collection[str]) -> Job | None:
+    def first(self, kinds: Collection[str]) -> QueueLane | None:
+        """Return the lane of the first job of the queue, which may be gone when it is claimed."""
+        query = (
+            select(JOB.c.owner, JOB.c.lane)
+            .where(*_waiting(kinds))
+            .order_by(JOB.c.turn, JOB.c.queued)
+            .limit(1)
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else QueueLane(row.owner, row.lane)
+
+    def lanes(self, kinds: Collection[str]) -> tuple[QueueLane, ...]:
+        """Return every lane in which jobs wait, in the order of their first jobs.
+
+        Reads the whole queue: for when the first job may not run.
+        """
+        query = (
+            select(JOB.c.owner, JOB.c.lane)
+            .where(*_waiting(kinds))
+            .group_by(JOB.c.owner, JOB.c.lane)
+            .order_by(func.min(JOB.c.turn), func.min(JOB.c.queued))
+        )
+        with self._database.read() as connection:
+            return tuple(QueueLane(row.owner, row.lane) for row in connection.execute(query))
+
+    def claim(self, kinds: Collection[str], *, lane: QueueLane | None = None) -> Job | None:
         """Take the next job of one of `kinds`: it is EXECUTING and ours from here on.
+
+        Parameters
+        ----------
+        kinds
+            Only jobs of these kinds.
+        lane
+            Only a job of this lane.
 
         Returns
         -------
         Job or None
             The job, `None` if none is waiting.
         """
+        # So that looking into an empty queue takes no write lock.
+        if lane is None and self.first(kinds) is None:
+            return None
         now = utc_now()
-        waiting = (
-            select(JOB)
-            .where(
-                JOB.c.phase == Phase.QUEUED, JOB.c.kind.in_(list(kinds)), JOB.c.destruction > now
+        # Either may be NULL, which is equal to nothing.
+        own = (
+            ()
+            if lane is None
+            else (
+                JOB.c.owner.is_not_distinct_from(lane.owner),
+                JOB.c.lane.is_not_distinct_from(lane.lane),
             )
-            .order_by(JOB.c.turn, JOB.c.queued)
-            .limit(1)
         )
-        with self._database.read() as connection:
-            # So that looking into an empty queue takes no write lock.
-            if connection.execute(waiting.with_only_columns(JOB.c.job_id)).first() is None:
-                return None
+        waiting = (
+            select(JOB).where(*_waiting(kinds), *own).order_by(JOB.c.turn, JOB.c.queued).limit(1)
+        )
         with self._database.write() as connection:
             # SQLite has one writer at a time; PostgreSQL passes over rows being claimed.
             row = connection.execute(waiting.with_for_update(skip_locked=True)).one_or_none()
@@ -232,3 +268,11 @@ class JobQueue:
                 .values(**values)
             )
         return done.rowcount == 1
+
+
+def _waiting(kinds: Collection[str]) -> tuple[ColumnElement[bool], ...]:
+    return (
+        JOB.c.phase == Phase.QUEUED,
+        JOB.c.kind.in_(list(kinds)),
+        JOB.c.destruction > utc_now(),
+    )

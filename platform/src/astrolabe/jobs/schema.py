@@ -31,6 +31,9 @@ JOB: Final = Table(
     Column("execution_seconds", Integer, nullable=False),
     # Place in the queue: the lowest turn is claimed first, age breaks ties.
     Column("turn", BigInteger),
+    # Divides an owner's jobs into such as take turns with each other: the portal's and those of
+    # programs, or the anonymous ones by where they come from.
+    Column("lane", String(100)),
     # How many times a worker has begun the job; with lease_owner it tells a worker that still
     # holds the job from one that has lost it.
     Column("attempt", Integer, nullable=False),

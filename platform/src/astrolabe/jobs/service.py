@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import wait as wait_for_futures
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -19,7 +19,7 @@ from astrolabe.core.errors import BadParameterError, ConflictError
 from astrolabe.core.ids import new_job_id
 from astrolabe.core.logging import get_logger
 from astrolabe.jobs import rules
-from astrolabe.jobs.model import FINAL_PHASES, Job, JobParameter, JobSummary, Phase
+from astrolabe.jobs.model import FINAL_PHASES, Job, JobPage, JobParameter, JobSummary, Phase
 from astrolabe.jobs.store import JobStore
 from astrolabe.jobs.waiting import PhaseWatcher
 
@@ -29,22 +29,6 @@ _log = get_logger(__name__)
 
 _LONGEST_PAGE: Final = 1000
 _LARGEST_SECONDS: Final = 2**31 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class JobPage:
-    """A page of a user's jobs, the newest first.
-
-    Parameters
-    ----------
-    jobs
-        The jobs of this page.
-    next_cursor
-        Asks for the next page; `None` on the last one.
-    """
-
-    jobs: tuple[Job, ...]
-    next_cursor: str | None
 
 
 class JobService:
@@ -108,6 +92,7 @@ class JobService:
         execution_seconds: int | None = None,
         run: bool = False,
         job_id: str | None = None,
+        lane: str | None = None,
     ) -> Job:
         """Make a job.
 
@@ -128,6 +113,8 @@ class JobService:
         job_id
             An id from `astrolabe.core.ids.new_job_id`, where files had to be named after the job
             before it exists; by default a fresh one.
+        lane
+            As in `Job`.
 
         Raises
         ------
@@ -148,6 +135,7 @@ class JobService:
             ended=None,
             destruction=now + self._retention,
             execution_seconds=self._clipped_seconds(execution_seconds or 0),
+            lane=lane,
         )
         job = rules.with_parameters(job, parameters, accumulating=self._accumulating)
         self._store.add(job, anonymous_limit=self._anonymous_jobs)
@@ -176,6 +164,10 @@ class JobService:
         if job is None:
             raise rules.no_such_job(job_id)
         return rules.readable(job, kind, principal_name)
+
+    def placed(self, job: Job) -> Job:
+        """Return `job` with its place in the queue, if it waits there."""
+        return replace(job, queue_position=self._store.position(job.job_id))
 
     def list(
         self,

@@ -73,7 +73,7 @@ class JobStore:
                 _check_anonymous(connection, anonymous_limit)
             values = _row_of(job)
             if job.phase is Phase.QUEUED:
-                values |= queue_place(connection, job.owner)
+                values |= queue_place(connection, job.owner, job.lane)
             connection.execute(insert_into(JOB).values(values))
         self.notify()
 
@@ -83,6 +83,23 @@ class JobStore:
         with self.database.read() as connection:
             row = connection.execute(query).one_or_none()
         return None if row is None else job_of(row)
+
+    def position(self, job_id: str) -> int | None:
+        """Return a job's place in the queue, from 1; `None` if it does not wait in it."""
+        own = select(JOB.c.turn, JOB.c.queued).where(
+            JOB.c.job_id == job_id, JOB.c.phase == Phase.QUEUED
+        )
+        with self.database.read() as connection:
+            row = connection.execute(own).one_or_none()
+            if row is None:
+                return None
+            is_before = or_(
+                JOB.c.turn < row.turn, and_(JOB.c.turn == row.turn, JOB.c.queued < row.queued)
+            )
+            before = select(func.count()).where(
+                JOB.c.phase == Phase.QUEUED, is_before, JOB.c.destruction > utc_now()
+            )
+            return int(connection.execute(before).scalar_one()) + 1
 
     def phases(self, job_ids: Collection[str]) -> dict[str, Phase]:
         """Return the phases of those of `job_ids` that exist."""
@@ -118,7 +135,7 @@ class JobStore:
             before = _row_of(old)
             values = {key: value for key, value in _row_of(new).items() if value != before[key]}
             if new.phase is Phase.QUEUED and old.phase is not Phase.QUEUED:
-                values |= queue_place(connection, new.owner)
+                values |= queue_place(connection, new.owner, new.lane)
             if values:
                 connection.execute(update(JOB).where(JOB.c.job_id == job_id).values(values))
         self.notify()
@@ -245,13 +262,17 @@ class JobStore:
         self.notify()
 
 
-def queue_place(connection: Connection, owner: str | None) -> dict[str, Any]:
+def queue_place(connection: Connection, owner: str | None, lane: str | None) -> dict[str, Any]:
     """Return the columns that put a job of `owner` into the queue.
 
-    The queue is fair between owners (all anonymous jobs count as one owner's): a job's turn is
-    one more than its owner's last turn among the waiting and running jobs, but never before the
-    first one waiting.  So one owner's hundred jobs get a hundred turns while another's first
+    The queue is fair between owners, and between the lanes of each: a job's turn is one more than
+    the last turn of its lane among the waiting and running jobs, but never before the turn that
+    the queue has come to.  So one owner's hundred jobs get a hundred turns while another's first
     waits for one job at most, and nobody can keep the job at the head of the queue waiting.
+
+    The queue has come to the turn of the first one waiting, or to the one after the last that was
+    begun: the first ones waiting may have been passed over, since their owners may not run more at
+    once, and newcomers with their turn would go before all who wait behind them.
     """
 
     def extreme(pick: Any, *conditions: ColumnElement[bool]) -> int | None:  # noqa: ANN401 - min or max
@@ -260,12 +281,12 @@ def queue_place(connection: Connection, owner: str | None) -> dict[str, Any]:
 
     queued, executing = JOB.c.phase == Phase.QUEUED, JOB.c.phase == Phase.EXECUTING
     # `owner IS NULL` for anonymous jobs: SQLAlchemy writes it for == None.
-    own = JOB.c.owner == owner
-    first = extreme(func.min, queued)
-    if first is None:
-        first = extreme(func.max, executing) or 0
+    own = and_(JOB.c.owner == owner, JOB.c.lane == lane)
+    begun = extreme(func.max, executing)
+    reached = [extreme(func.min, queued), None if begun is None else begun + 1]
     own_last = [extreme(func.max, own, phase) for phase in (queued, executing)]
-    turn = max([first, *(last + 1 for last in own_last if last is not None)])
+    after_own = [last + 1 for last in own_last if last is not None]
+    turn = max([0, *(place for place in reached if place is not None), *after_own])
     return {"turn": turn, "queued": utc_now()}
 
 
@@ -318,6 +339,7 @@ def job_of(row: Row[*tuple[Any, ...]]) -> Job:
         error=None if row.error is None else JobError(**row.error),
         progress=dict(row.progress),
         attempt=row.attempt,
+        lane=row.lane,
     )
 
 
@@ -338,6 +360,7 @@ def _row_of(job: Job) -> dict[str, Any]:
         "error": error_to_json(job.error),
         "progress": job.progress,
         "attempt": job.attempt,
+        "lane": job.lane,
     }
 
 

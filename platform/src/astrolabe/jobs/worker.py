@@ -29,7 +29,16 @@ from astrolabe.core.errors import AstrolabeError, InternalError, OverloadError, 
 from astrolabe.core.ids import new_request_id
 from astrolabe.core.logging import get_logger
 from astrolabe.jobs.control import RunningJob, StopReason, error_of
-from astrolabe.jobs.model import Job, JobError, JobOutcome, JobRunner, Phase
+from astrolabe.jobs.model import (
+    Admission,
+    Job,
+    JobError,
+    JobOutcome,
+    JobRunner,
+    Permit,
+    Phase,
+    QueueLane,
+)
 from astrolabe.jobs.queue import JobQueue
 from astrolabe.jobs.store import JobStore, results_to_json
 
@@ -40,6 +49,7 @@ _log = get_logger(__name__)
 _DATABASE_TROUBLE: Final = (DBAPIError, OverloadError, StorageFullError)
 _PAUSE_AFTER_TROUBLE_SECONDS: Final = 1.0
 _SWEEP_BATCH: Final = 100
+_SEARCH_PAUSE_SECONDS: Final = 0.2
 
 
 class Worker:
@@ -55,6 +65,8 @@ class Worker:
         Jobs that run at once.
     on_delete
         Removes a job's files; may be called more than once for a job.
+    admission
+        Says whether a waiting job may run now; without it all may.
     lease_seconds, heartbeat_seconds
         A worker that was not heard of for so long has lost its jobs; how often it is heard (s).
     poll_seconds
@@ -76,6 +88,7 @@ class Worker:
         *,
         slots: int,
         on_delete: Callable[[Job], None] | None = None,
+        admission: Admission | None = None,
         lease_seconds: float = 10.0,
         heartbeat_seconds: float = 2.0,
         poll_seconds: float = 0.05,
@@ -90,6 +103,8 @@ class Worker:
         self._runners = dict(runners)
         self._slots = slots
         self._on_delete = on_delete
+        self._admission = admission
+        self._next_search = 0.0
         self._heartbeat_seconds = heartbeat_seconds
         self._poll_seconds = poll_seconds
         self._watch_seconds = watch_seconds
@@ -191,21 +206,58 @@ class Worker:
         with self._lock:
             if len(self._running) >= self._slots:
                 return False
-        job = self._queue.claim(self._runners)
-        if job is None:
+        found = self._queue.claim(self._runners) if self._admission is None else None
+        permit: Permit | None = None
+        if self._admission is not None:
+            found, permit = self._claim_admitted(self._admission)
+        if found is None:
             return False
+        job = found
         control = RunningJob(job)
         control.thread = threading.Thread(
-            target=self._run, args=(control,), name=f"job-{job.job_id}", daemon=True
+            target=self._run, args=(control, permit), name=f"job-{job.job_id}", daemon=True
         )
         with self._lock:
             self._running[job.job_id] = control
         control.thread.start()
         return True
 
+    def _claim_admitted(self, admission: Admission) -> tuple[Job | None, Permit | None]:
+        """Claim the first job whose owner may run one more; the others keep their turns."""
+        first = self._queue.first(self._runners)
+        if first is None:
+            return None, None
+        job, permit = self._claim_from(first, admission)
+        if job is not None or time.monotonic() < self._next_search:
+            return job, permit
+        for lane in self._queue.lanes(self._runners):
+            if lane != first:
+                job, permit = self._claim_from(lane, admission)
+                if job is not None:
+                    return job, permit
+        # The whole queue was read in vain: not again at once.
+        self._next_search = time.monotonic() + _SEARCH_PAUSE_SECONDS
+        return None, None
+
+    def _claim_from(
+        self, lane: QueueLane, admission: Admission
+    ) -> tuple[Job | None, Permit | None]:
+        permit = admission(lane)
+        if permit is None:
+            return None, None
+        try:
+            job = self._queue.claim(self._runners, lane=lane)
+        except BaseException:
+            permit.release()
+            raise
+        if job is None:
+            permit.release()
+            return None, None
+        return job, permit
+
     # The job's own thread
 
-    def _run(self, control: RunningJob) -> None:
+    def _run(self, control: RunningJob, permit: Permit | None) -> None:
         job = control.job
         with bound_contextvars(job_id=job.job_id, kind=job.kind, attempt=job.attempt):
             try:
@@ -213,6 +265,8 @@ class Worker:
                 if not self._insist(ending):
                     self._clear_up(control)
             finally:
+                if permit is not None:
+                    permit.release()
                 with self._lock:
                     if self._running.get(job.job_id) is control:
                         del self._running[job.job_id]

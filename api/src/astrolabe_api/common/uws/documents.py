@@ -133,11 +133,14 @@ def _error_summary(job: Job) -> str:
 
 
 def _job_info(job: Job) -> str:
-    if not job.progress:
+    shown = dict(job.progress)
+    if job.queue_position is not None:
+        shown["queue_position"] = job.queue_position
+    if not shown:
         return ""
     items = "".join(
         f"<progress name={attribute(name)}>{text(_shown(value))}</progress>\n"
-        for name, value in sorted(job.progress.items())
+        for name, value in sorted(shown.items())
     )
     return f'<uws:jobInfo>\n<job xmlns="{_JOB_INFO_NAMESPACE}">\n{items}</job>\n</uws:jobInfo>\n'
 

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from astrolabe.catalogs.job_admission import lane_of
 from astrolabe.core.errors import BadParameterError, NotFoundError
 from astrolabe.core.ids import new_job_id
 from astrolabe.identity import Principal
@@ -19,6 +20,7 @@ from astrolabe.jobs.service import JobService
 from astrolabe_api.common.auth import Caller
 from astrolabe_api.common.errors import Failure, failure_response
 from astrolabe_api.common.params import Parameters, read_parameters
+from astrolabe_api.common.requests import notes_of
 from astrolabe_api.common.state import ApiState, State
 from astrolabe_api.common.uws.documents import (
     format_time,
@@ -61,15 +63,17 @@ class UwsKind(Protocol):
         """Return a result's content."""
 
 
-def uws_router(kind: UwsKind) -> APIRouter:
+def uws_router(kind: UwsKind, *, access: Any) -> APIRouter:  # noqa: ANN401 - a FastAPI dependency
     """Return the router of all jobs of one kind.
 
     Parameters
     ----------
     kind
         The kind of job, its path and how its results are sent.
+    access
+        Who may come, as `astrolabe_api.common.auth.requires` says it.
     """
-    router = APIRouter(prefix=kind.path, tags=[f"{kind.kind}: async jobs"])
+    router = APIRouter(prefix=kind.path, tags=[f"{kind.kind}: async jobs"], dependencies=[access])
     handlers = _Handlers(kind)
     for path, method, handler, summary in (
         ("", "GET", handlers.list_jobs, "List the caller's jobs"),
@@ -124,13 +128,23 @@ class _Handlers:
         job_id = new_job_id()
         try:
             given = await self._read_with_files(request, state, job_id)
-            job = await run_in_threadpool(self._create, state.context.jobs, job_id, given, caller)
+            lane = lane_of(caller, notes_of(request).address)
+            job = await run_in_threadpool(
+                self._create, state.context.jobs, job_id, given, caller, lane
+            )
         except BaseException:
             await run_in_threadpool(state.uploads.delete, job_id)
             raise
         return self._to_job(state, job.job_id)
 
-    def _create(self, jobs: JobService, job_id: str, given: Parameters, caller: Principal) -> Job:
+    def _create(
+        self,
+        jobs: JobService,
+        job_id: str,
+        given: Parameters,
+        caller: Principal,
+        lane: str | None,
+    ) -> Job:
         run = _wants_to_run(given)
         destruction = read_time(given, "DESTRUCTION")
         job = jobs.create(
@@ -141,6 +155,7 @@ class _Handlers:
             execution_seconds=given.integer("EXECUTIONDURATION"),
             run=run and destruction is None,
             job_id=job_id,
+            lane=lane,
         )
         if destruction is None:
             return job
@@ -152,6 +167,8 @@ class _Handlers:
         self, request: Request, job_id: str, state: State, caller: Caller
     ) -> Response:
         job, _ = await self._wait_for(request, job_id, state, caller)
+        if job.phase is Phase.QUEUED:
+            job = await run_in_threadpool(state.context.jobs.placed, job)
         return _xml(
             job_document(job, address=self._address(state, job_id), mime_of=self._kind.result_mime)
         )

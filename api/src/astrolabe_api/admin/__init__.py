@@ -1,0 +1,1 @@
+"""Administration over HTTP: people, groups, quotas, the audit log."""
