@@ -90,7 +90,7 @@ bench: setup ## measure speed and memory (BENCH_ROWS rows in BENCH_WORK); prints
 	$(BIN)/python -m tests.benchmarks.auth_cost
 
 debian-packages:
-	@tools/debian-packages stilts
+	@tools/debian-packages stilts chromium
 
 OIDC_PROVIDER := tests/openid/oidc_provider
 

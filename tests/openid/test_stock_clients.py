@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+from playwright.sync_api import sync_playwright
 
 from tests.support.platform import RunningPlatform, run_astrolabe
 
@@ -258,3 +259,29 @@ def test_jupyterhub_with_its_stock_authenticator(
             answer = setting.log_in(other, other.go(f"{hub}/oauth_login"), "bob")
             assert answer.status_code == 403
             assert "code" in query_of(str(answer.url))
+
+
+def test_chromium_gets_through_forms_that_lead_to_another_site(partner: str) -> None:
+    # Chromium applies a form's `form-action 'self'` to every redirect behind it: both forms here,
+    # of the login and of the question, lead to another origin in the end.
+    executable = shutil.which("chromium")
+    if executable is None:
+        pytest.skip("needs chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=executable, args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
+        )
+        try:
+            page = browser.new_page()
+            page.goto(f"{partner}/login?prompt=consent")
+            page.get_by_label("User name").fill("alice")
+            page.get_by_label("Password").fill(PASSWORD)
+            page.get_by_role("button", name="Log in", exact=True).click()
+            page.get_by_role("button", name="Allow").click()
+            page.wait_for_url(f"{partner}/callback?*")
+            assert '"sub":"alice"' in page.inner_text("body").replace(" ", "")
+            # Logged in and asked already: without any form between.
+            page.goto(f"{partner}/login")
+            page.wait_for_url(f"{partner}/callback?*")
+        finally:
+            browser.close()

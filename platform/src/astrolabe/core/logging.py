@@ -39,7 +39,8 @@ _SECRET_NAMES: Final = re.compile(
 )
 _HARMLESS_NAMES: Final = frozenset({"token_key"})
 # Our own tokens keep their public key; of the others nothing is known to be harmless.
-_OWN_TOKEN: Final = re.compile(r"\b(al-[A-Za-z0-9_-]{22})\.[A-Za-z0-9_-]{22}")
+# al: token, ac and ar: code and refresh token of a client.
+_OWN_TOKEN: Final = re.compile(r"\b(a[lcr]-[A-Za-z0-9_-]{22})\.[A-Za-z0-9_-]{22}")
 _CREDENTIALS: Final = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9+/=._~-]{8,}", re.IGNORECASE)
 # One-time login links.
 _LOGIN_LINK: Final = re.compile(r"(/auth/link#)[A-Za-z0-9_-]+")
