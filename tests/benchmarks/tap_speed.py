@@ -32,6 +32,9 @@ _WIDE = (
 )
 
 
+_WARM_UP = 400  # until every file of 50 million rows was open once
+
+
 class Connection:
     """One keep-alive HTTP/1.1 connection that costs next to nothing."""
 
@@ -204,7 +207,7 @@ def tell(name: str, seconds: list[float], against: list[float] | None = None) ->
 def measure(platform: RunningPlatform, home: Path, table: str, wanted: set[str]) -> None:
     rng = random.Random(4)
     run: Callable[[object], object] = asyncio.run  # type: ignore[assignment]
-    run(timed(platform, [cone(table, rng, 0.1)[0] for _ in range(50)]))
+    run(timed(platform, [cone(table, rng, 0.1)[0] for _ in range(_WARM_UP)]))
     if "cone" in wanted:
         cones = [cone(table, rng, 0.1) for _ in range(200)]
         ours = asyncio.run(timed(platform, [text for text, _, _ in cones]))
