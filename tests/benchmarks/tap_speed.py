@@ -220,9 +220,9 @@ def measure(platform: RunningPlatform, home: Path, table: str, wanted: set[str])
             version = context.catalog.view().table(schema, name)
         assert version is not None
         rows = version.meta.row_count or 0
-        ids = [(1 << 60) + rng.randrange(rows) for _ in range(200)]
+        ids = [(1 << 60) + rng.randrange(rows) for _ in range(200 + _WARM_UP)]
         queries = [f"SELECT {_COLUMNS} FROM {table} WHERE objectId = {value}" for value in ids]
-        tell("id look-up", asyncio.run(timed(platform, queries)))
+        tell("id look-up", asyncio.run(timed(platform, queries))[_WARM_UP:])
     if "load" in wanted:
         for clients in (8, 32, 100):
             asyncio.run(load(platform, table, clients, 2000 // clients))

@@ -21,7 +21,7 @@ from astrolabe.core.logging import get_logger
 __all__ = ["RowGroupReader"]
 
 _FOOTERS = 4096
-_OPEN_FILES = 128
+_OPEN_FILES = 256
 _PER_FILE = 2
 
 _Chunks = dict[str, "pa.ChunkedArray[Any]"]
