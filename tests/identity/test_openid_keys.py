@@ -57,7 +57,7 @@ def signing_keys(database: Database, root_key: RootKey = ROOT) -> SigningKeys:
 
 
 def kid_of(token: str) -> str:
-    head = token.split(".")[0]
+    head = token.split(".", maxsplit=1)[0]
     return str(json.loads(base64.urlsafe_b64decode(head + "=="))["kid"])
 
 
