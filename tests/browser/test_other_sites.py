@@ -52,7 +52,7 @@ def site(page: str) -> Iterator[str]:
             self.wfile.write(page.encode())
 
         @override
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+        def log_message(self, format: str, *args: object) -> None:
             del format, args
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
