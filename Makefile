@@ -25,8 +25,8 @@ STAMP_DEV := $(VENV)/.stamp-dev
 STAMP_313 := $(VENV_313)/.stamp-dev
 HAS_313 = $(shell python3.13 -c 'import venv, ensurepip' >/dev/null 2>&1 && echo yes)
 
-UNIT := not client and not server
-REAL := (client or server) and not interop
+UNIT := not client and not server and not browser
+REAL := (client or server or browser) and not interop
 PYTEST := $(BIN)/python -m pytest -q
 
 .PHONY: help setup setup-run run check check-lint check-types check-docs check-unit check-unit-313 \

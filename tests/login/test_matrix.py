@@ -275,7 +275,8 @@ PAGES = ("/account", "/groups", "/admin")
 def asks_to_log_in(key: tuple[str, str], answer: httpx.Response) -> bool:
     """Whether an answer says that one must log in; pages lead to the form instead."""
     if key[0] == "GET" and key[1].startswith(PAGES):
-        return answer.headers.get("location", "").startswith("/auth/login?return_url=")
+        leads_to: str = answer.headers.get("location", "")
+        return leads_to.startswith("/auth/login?return_url=")
     return answer.status_code == 401
 
 

@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Match
+from starlette.websockets import WebSocket
 
 from astrolabe.core.errors import (
     AstrolabeError,
@@ -243,8 +244,12 @@ def _page(
     return response
 
 
-async def _on_error(request: Request, exc: Exception) -> Response:
-    return error_response(request, exc)
+async def _on_error(request: Request | WebSocket, exc: Exception) -> Response:
+    response = error_response(request, exc)
+    if isinstance(request, WebSocket):
+        # Before a websocket is accepted its first request can be refused like any other.
+        await request.send_denial_response(response)
+    return response
 
 
 def _as_known(connection: HTTPConnection, exc: Exception) -> tuple[AstrolabeError, dict[str, str]]:

@@ -28,9 +28,10 @@ from astrolabe_api.common.auth import (
 from astrolabe_api.common.csrf import CSRF_FIELD
 from astrolabe_api.common.html import page_response
 from astrolabe_api.common.state import ApiState, State
+from astrolabe_api.gateway.forms import page_values
 from astrolabe_api.gateway.tokens_api import ACCOUNT_API
 
-__all__ = ["form_of", "openid_router", "page_values"]
+__all__ = ["form_of", "openid_router"]
 
 _FORM_BYTES = 65_536
 _FORM_FIELDS = 100
@@ -257,19 +258,6 @@ async def form_of(request: Request) -> list[tuple[str, str]]:
     if media_type != "application/x-www-form-urlencoded":
         raise BadParameterError("Send a form of type application/x-www-form-urlencoded.")
     return _pairs(bytes(body))
-
-
-def page_values(state: ApiState, caller: Principal) -> dict[str, Any]:
-    """Return what every page needs to know."""
-    key = caller.token_key
-    return {
-        "site": state.settings.server.title,
-        "user": caller.username,
-        "is_admin": "admin:user" in caller.scopes,
-        "csrf": "" if key is None else state.csrf.of(key),
-        "error": None,
-        "message": None,
-    }
 
 
 def _pairs(text: bytes) -> list[tuple[str, str]]:

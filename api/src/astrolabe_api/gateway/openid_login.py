@@ -21,8 +21,9 @@ from astrolabe_api.common.csrf import CSRF_FIELD
 from astrolabe_api.common.html import page_response
 from astrolabe_api.common.returning import safe_return
 from astrolabe_api.common.state import ApiState, State, public_base
+from astrolabe_api.gateway.forms import page_values
 from astrolabe_api.gateway.login import start_session
-from astrolabe_api.gateway.openid import form_of, page_values
+from astrolabe_api.gateway.openid import form_of
 
 __all__ = ["openid_login_router"]
 

@@ -96,13 +96,13 @@ def _page(title: str, body: str) -> HTMLResponse:
         "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width'>"
         f"<title>{text(title)}</title><style>{_STYLE}</style></head>"
-        f"<body><h1>{text(title)}</h1>{body}</body></html>\n",
+        f"<body><main><h1>{text(title)}</h1>{body}</main></body></html>\n",
         headers={"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache"},
     )
 
 
 def _table(heads: Iterable[str], rows: Iterable[tuple[str, ...]]) -> str:
-    head = "".join(f"<th>{text(name)}</th>" for name in heads)
+    head = "".join(f"<th scope='col'>{text(name)}</th>" for name in heads)
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
