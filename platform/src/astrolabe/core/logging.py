@@ -46,8 +46,8 @@ _CREDENTIALS: Final = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9+/=._~-]{8,}", r
 _LOGIN_LINK: Final = re.compile(r"(/auth/link#)[A-Za-z0-9_-]+")
 _URL_PASSWORD: Final = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+@", re.IGNORECASE)
 
-# What each of the three has somewhere: a text without it needs no closer look.
-_SUSPECT: Final = re.compile(r"al-|bearer|basic|://", re.IGNORECASE)
+# What each of the four has somewhere: a text without it needs no closer look.
+_SUSPECT: Final = re.compile(r"a[lcr]-|bearer|basic|/auth/link#|://", re.IGNORECASE)
 
 # Libraries whose every request or statement would be an event of its own.
 _QUIET: Final = {
