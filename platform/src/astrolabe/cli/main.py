@@ -26,7 +26,10 @@ COMMANDS: dict[str, tuple[str, str | None]] = {
     "token": ("astrolabe.cli.token:token", "Make, list and revoke tokens."),
     "audit": ("astrolabe.cli.audit:audit", "Look into the audit log."),
     "release": ("astrolabe.cli.access:release", "Say who may read releases."),
-    "quota": ("astrolabe.cli.quota:quota", "Say how much users, groups and anonymous addresses may use."),
+    "quota": (
+        "astrolabe.cli.quota:quota",
+        "Say how much users, groups and anonymous addresses may use.",
+    ),
     "demo-make": ("astrolabe.cli.demo:demo_make", None),
 }
 """Name of each command: where it is, and its line in the list (None: not listed)."""
