@@ -276,7 +276,7 @@ def test_cadctap(platform: SecurePlatform, header: str, tmp_path: Path) -> None:
         client.query(QUERY, output_file=str(out), response_format="csv")
     # The tool writes tables in a way of its own.
     told = out.read_text().split()
-    assert "10.5" in told
+    assert "2,10.5" in told
     assert "(3" in told, "three rows"
 
 
