@@ -66,7 +66,9 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         yield Platform(address=address, app=app, people=people)
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: as long as it runs, its event loop is that of the main thread, and no
+# other test could run one there.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     executable = shutil.which("chromium")
     if executable is None:

@@ -142,7 +142,12 @@ def _job_info(job: Job) -> str:
         f"<progress name={attribute(name)}>{text(_shown(value))}</progress>\n"
         for name, value in sorted(shown.items())
     )
-    return f'<uws:jobInfo>\n<job xmlns="{_JOB_INFO_NAMESPACE}">\n{items}</job>\n</uws:jobInfo>\n'
+    # No element in here may have a name of UWS's own: STILTS looks at names, not at namespaces, and
+    # takes a second `job` for the beginning of another one.
+    return (
+        f'<uws:jobInfo>\n<details xmlns="{_JOB_INFO_NAMESPACE}">\n{items}</details>\n'
+        "</uws:jobInfo>\n"
+    )
 
 
 def _shown(value: object) -> str:
