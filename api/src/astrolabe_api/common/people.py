@@ -48,6 +48,12 @@ class Sent(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class _Shown(BaseModel):
+    """What the domain has under the same names; only the fields that are declared are sent."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
 class TokenEntry(BaseModel):
     """A token; its secret is shown once, when it is made, and never again."""
 
@@ -159,7 +165,7 @@ class PasswordChange(Sent):
     password: str = Field(min_length=1, max_length=1000)
 
 
-class QuotaEntry(BaseModel):
+class QuotaEntry(_Shown):
     """A quota and what is used of it."""
 
     quota: str
@@ -170,10 +176,10 @@ class QuotaEntry(BaseModel):
     @classmethod
     def of(cls, use: QuotaUse) -> Self:
         """Return `use` as it is sent."""
-        return cls(quota=use.quota, about=use.about, limit=use.limit, used=use.used)
+        return cls.model_validate(use)
 
 
-class UserEntry(BaseModel):
+class UserEntry(_Shown):
     """An account."""
 
     username: str
@@ -188,16 +194,7 @@ class UserEntry(BaseModel):
     @classmethod
     def of(cls, user: User) -> Self:
         """Return `user` as it is sent."""
-        return cls(
-            username=user.username,
-            uid=user.uid,
-            status=user.status,
-            full_name=user.full_name,
-            email=user.email,
-            created=user.created,
-            last_login=user.last_login,
-            has_password=user.has_password,
-        )
+        return cls.model_validate(user)
 
 
 class GroupEntry(BaseModel):
@@ -225,7 +222,7 @@ class GroupEntry(BaseModel):
         )
 
 
-class MemberEntry(BaseModel):
+class MemberEntry(_Shown):
     """A member of a group."""
 
     name: str
@@ -237,16 +234,10 @@ class MemberEntry(BaseModel):
     @classmethod
     def of(cls, member: Member) -> Self:
         """Return `member` as it is sent."""
-        return cls(
-            name=member.name,
-            is_group=member.is_group,
-            role=member.role,
-            from_claims=member.from_claims,
-            added=member.added,
-        )
+        return cls.model_validate(member)
 
 
-class InvitationEntry(BaseModel):
+class InvitationEntry(_Shown):
     """An invitation to a group."""
 
     invitation_id: str
@@ -260,12 +251,4 @@ class InvitationEntry(BaseModel):
     @classmethod
     def of(cls, invitation: Invitation) -> Self:
         """Return `invitation` as it is sent."""
-        return cls(
-            invitation_id=invitation.invitation_id,
-            group=invitation.group,
-            username=invitation.username,
-            role=invitation.role,
-            invited_by=invitation.invited_by,
-            created=invitation.created,
-            expires=invitation.expires,
-        )
+        return cls.model_validate(invitation)

@@ -7,12 +7,12 @@ comparison knows whether it stands negated and can take NaN for NULL.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Final
 
 from sqlglot import exp
 from typing_extensions import override
 
 from astrolabe.adql import sql
+from astrolabe.adql.comparisons import MIRRORED, OPPOSITE
 from astrolabe.adql.emit_geometry import GeometryEmitter
 from astrolabe.adql.emit_values import is_nan_possible
 from astrolabe.adql.tree import (
@@ -33,12 +33,7 @@ from astrolabe.adql.tree import (
 )
 from astrolabe.core.errors import InternalError
 
-__all__ = ["MIRRORED", "OPPOSITE", "ConditionEmitter", "predicate_sense"]
-
-OPPOSITE: Final = {"=": "<>", "<>": "=", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
-"""What holds where a comparison of two numbers does not."""
-MIRRORED: Final = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
-"""The same comparison with its sides exchanged."""
+__all__ = ["ConditionEmitter", "predicate_sense"]
 
 
 class ConditionEmitter(GeometryEmitter):

@@ -16,6 +16,7 @@ from sqlglot.dialects.duckdb import DuckDB
 from typing_extensions import override
 
 from astrolabe.adql import sql
+from astrolabe.adql.comparisons import MIRRORED
 from astrolabe.adql.constants import constant_value
 from astrolabe.adql.duckdb_regions import RegionSql
 from astrolabe.adql.emit_polygons import TOLERANCE_RAD, PolygonEmitter
@@ -34,7 +35,6 @@ __all__ = ["GeometryEmitter", "circle_limits"]
 
 _TOLERANCE_DEG = math.degrees(TOLERANCE_RAD)
 _INWARD = frozenset(["<", "<="])
-_MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _PREFILTER_DEG = 60.0
 _DIALECT = DuckDB()
 
@@ -177,7 +177,7 @@ class GeometryEmitter(PolygonEmitter):
         if radius_deg > 90:
             far = _haversine(one, two, opposite=True)
             limit = math.cos(half) ** 2 if half < math.pi / 2 else -1.0
-            node = sql.compare(far, _MIRRORED[operator], limit)
+            node = sql.compare(far, MIRRORED[operator], limit)
             return sql.all_of([node, self.is_number(sql.to_sql(far))]) if inward else node
         near = _haversine(one, two)
         if radius_deg < 0 or (radius_deg == 0 and operator in ("<", ">=")):

@@ -15,14 +15,16 @@ import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from astrolabe.adql.comparisons import MIRRORED, OPPOSITE
 from astrolabe.adql.constants import constant_value
-from astrolabe.adql.emit_conditions import MIRRORED, OPPOSITE, predicate_sense
+from astrolabe.adql.emit_conditions import predicate_sense
 from astrolabe.adql.emit_geometry import circle_limits
 from astrolabe.adql.kinds import FLOATS, INTEGERS
 from astrolabe.adql.tree import (
@@ -347,23 +349,11 @@ class _Compiler:
 
 
 def _all_of(parts: list[Condition]) -> Condition:
-    def holds(rows: Rows) -> _Bools:
-        found = parts[0](rows)
-        for part in parts[1:]:
-            found = found & part(rows)
-        return found
-
-    return holds
+    return lambda rows: reduce(operator.and_, (part(rows) for part in parts))
 
 
 def _any_of(parts: list[Condition]) -> Condition:
-    def holds(rows: Rows) -> _Bools:
-        found = parts[0](rows)
-        for part in parts[1:]:
-            found = found | part(rows)
-        return found
-
-    return holds
+    return lambda rows: reduce(operator.or_, (part(rows) for part in parts))
 
 
 def _of_positions(

@@ -78,8 +78,9 @@ class SmallPlanEngine(Engine):
 
     @override
     def execute(self, plan: QueryPlan, cancel: CancelToken) -> ResultStream:
-        program, scan = _program(plan.query), self._small_scan(plan)
-        if program is None or scan is None:
+        scan = self._small_scan(plan)
+        program = None if scan is None else _program(plan.query)
+        if scan is None or program is None:
             return self._behind.execute(plan, cancel)
         schema = pa.schema(
             [

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from astrolabe.adql.comparisons import MIRRORED, OPPOSITE
 from astrolabe.adql.tree import (
     And,
     Between,
@@ -50,8 +51,6 @@ from astrolabe.tables.model import TableMeta
 
 __all__ = ["Conditions", "key_columns"]
 
-_NEGATED = {"=": "<>", "<>": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
-_MIRRORED = {"=": "=", "<>": "<>", "<": ">", ">=": "<=", ">": "<", "<=": ">="}
 _INTEGERS = frozenset([Kind.SMALLINT, Kind.INTEGER, Kind.BIGINT])
 _INT64 = np.iinfo(np.int64)
 _EXACT_INTEGERS = 2.0**53
@@ -86,7 +85,7 @@ class Conditions:
             case Not(_, operand):
                 return self.bounds(operand, wanted=not wanted)
             case Comparison(_, operator, left, right):
-                return self._comparison(operator if wanted else _NEGATED[operator], left, right)
+                return self._comparison(operator if wanted else OPPOSITE[operator], left, right)
             case Between(_, operand, low, high, negated):
                 return self._between(operand, low, high, inside=wanted != negated)
             case InList(_, operand, items, negated):
@@ -126,7 +125,7 @@ class Conditions:
         predicates = self._predicates(left, right)
         if predicates:
             return self._predicate_comparison(operator, left, right, predicates)
-        for one, op, other in ((left, operator, right), (right, _MIRRORED[operator], left)):
+        for one, op, other in ((left, operator, right), (right, MIRRORED[operator], left)):
             constant = fold(other)
             if constant is UNKNOWN:
                 continue
@@ -178,7 +177,7 @@ class Conditions:
             return FREE
         value = function.solve(float(constant))
         if function.slope < 0:
-            operator = _MIRRORED[operator]
+            operator = MIRRORED[operator]
         # Rounding of the arithmetic, and of columns that hold 32-bit floats.
         pad = 0.0 if function.is_plain else 1e-12 * (abs(value) + abs(function.offset) + 1.0)
         if leaf.kind == Kind.REAL:
