@@ -51,6 +51,7 @@ from astrolabe.identity.signing import Signer
 from astrolabe.identity.tokens import TokenService
 from astrolabe.identity.upkeep import IdentityUpkeep
 from astrolabe.identity.users import UserService
+from astrolabe.images.assembly import ImageServices
 from astrolabe.jobs.model import Job, Phase
 from astrolabe.jobs.owners import JobOwners
 from astrolabe.jobs.service import JobService
@@ -202,6 +203,18 @@ class ProcessContext:
         )
         self._resources.callback(quotas.close)
         return quotas
+
+    @cached_property
+    def images(self) -> ImageServices:
+        """Images: what there is, and their pixels."""
+        return ImageServices(
+            database=self.database,
+            folder=self.settings.paths.images,
+            rights=self.rights,
+            options=self.settings.images,
+            authority=self.settings.server.authority,
+            on_close=self._resources.callback,
+        )
 
     @cached_property
     def row_groups(self) -> RowGroupReader:

@@ -7,6 +7,7 @@ OVERFLOW flag are in the job's row.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
 
@@ -150,15 +151,50 @@ class ResultStore:
         NotFoundError
             Raised if the job has no such result, or its file is gone.
         """
-        result = next((r for r in job.results if r.result_id == result_id), None)
-        path = None if result is None else self._folder(job.job_id) / result.path
-        if result is None or path is None or not path.exists():
-            raise NotFoundError(f"Job {job.job_id} has no result called {result_id!r}.")
+        path = self.file(job, result_id)
+        result = next(r for r in job.results if r.result_id == result_id)
         return StoredResult(
             path=path,
             header=header_from_json(result.metadata["header"]),
             overflow=bool(result.metadata["overflow"]),
         )
+
+    @contextmanager
+    def writing(self, job_id: str, name: str) -> Iterator[Path]:
+        """Give a place for a file of a job's results; it appears under `name` at the end.
+
+        Parameters
+        ----------
+        job_id
+            The job.
+        name
+            Of the file in the job's folder, as `JobResult.path` will say it.
+
+        Raises
+        ------
+        StorageFullError
+            Raised if the disk is full; nothing is left behind.
+        """
+        folder = self._folder(job_id)
+        partial = folder / f"{name}.part"
+        with full_disk_is_storage_full("the result", clean_up=(partial,)):
+            folder.mkdir(parents=True, exist_ok=True)
+            yield partial
+            partial.replace(folder / name)
+
+    def file(self, job: Job, result_id: str) -> Path:
+        """Return the file that a job wrote with `writing`.
+
+        Raises
+        ------
+        NotFoundError
+            Raised if the job has no such result, or its file is gone.
+        """
+        result = next((r for r in job.results if r.result_id == result_id), None)
+        path = None if result is None else self._folder(job.job_id) / result.path
+        if path is None or not path.exists():
+            raise NotFoundError(f"Job {job.job_id} has no result called {result_id!r}.")
+        return path
 
     def delete(self, job_id: str) -> None:
         """Remove everything that a job left."""

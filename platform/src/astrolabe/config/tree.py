@@ -20,6 +20,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from astrolabe.config.auth import AuthSettings
+from astrolabe.config.images import ImageSettings
 from astrolabe.config.sections import Section, Strings
 from astrolabe.core.machine import memory_bytes, processors
 
@@ -27,6 +28,7 @@ __all__ = [
     "AuthSettings",
     "DatabaseSettings",
     "EngineSettings",
+    "ImageSettings",
     "ImportSettings",
     "LimitsSettings",
     "Paths",
@@ -105,6 +107,9 @@ class StorageSettings(Section):
     """Where files are kept."""
 
     tables: Path | None = Field(None, description="Tables; default HOME/tables.")
+    images: Path | None = Field(
+        None, description="Indexes of images, HiPS and images made here; default HOME/images."
+    )
     results: Path | None = Field(None, description="Results of jobs; default HOME/results.")
     uploads: Path | None = Field(None, description="Uploaded tables; default HOME/uploads.")
     staging: Path | None = Field(None, description="Imports in progress; default HOME/staging.")
@@ -266,6 +271,7 @@ class Paths:
     home: Path
     config: Path
     tables: Path
+    images: Path
     results: Path
     uploads: Path
     staging: Path
@@ -316,6 +322,7 @@ class Settings(BaseSettings):
     imports: ImportSettings = Field(default=ImportSettings(), alias="import")
     auth: AuthSettings = AuthSettings()
     quotas: QuotaSettings = QuotaSettings()
+    images: ImageSettings = ImageSettings()
 
     @field_validator("home")
     @classmethod

@@ -64,8 +64,8 @@ class Resource:
     kind
         What it is.
     name
-        Of a schema or a table (``schema.table``) in lower case, of a path without a slash at its
-        end.
+        Of a schema, a table (``schema.table``) or a collection in lower case, of a path without a
+        slash at its end.
     release
         The release that it belongs to, if any.
     released
@@ -97,7 +97,7 @@ class Resource:
         cls, name: str, *, release: str | None = None, released: datetime | None = None
     ) -> Resource:
         """Return a collection of images, or one image of it that becomes public at `released`."""
-        return cls(ResourceKind.COLLECTION, _checked(name), release, released)
+        return cls(ResourceKind.COLLECTION, _checked(name).lower(), release, released)
 
     @classmethod
     def of_path(cls, path: str) -> Resource:

@@ -1,0 +1,1 @@
+"""Images: what there is (ObsCore), their pixels, cutouts, mosaics and HiPS."""

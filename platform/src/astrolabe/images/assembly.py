@@ -1,0 +1,87 @@
+"""Puts the services of images together; each is made when it is first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+from astrolabe.core.database import Database
+from astrolabe.identity.rights import Rights
+from astrolabe.images.access import ImageAccess
+from astrolabe.images.store import ImageStore
+
+__all__ = ["ImageOptions", "ImageServices"]
+
+# ruff: noqa: D102 - each option is described where the settings are
+
+
+class ImageOptions(Protocol):
+    """What the services need of the settings section ``images``."""
+
+    @property
+    def tile_cache_mb(self) -> int: ...
+    @property
+    def open_images(self) -> int: ...
+    @property
+    def sync_mpix(self) -> float: ...
+    @property
+    def job_mpix(self) -> float: ...
+    @property
+    def job_cutouts(self) -> int: ...
+    @property
+    def job_stamps(self) -> int: ...
+    @property
+    def mosaic_mpix(self) -> float: ...
+    @property
+    def mosaic_images(self) -> int: ...
+    @property
+    def links_ids(self) -> int: ...
+
+
+class ImageServices:
+    """One process's services of images.
+
+    Parameters
+    ----------
+    database
+        The control database.
+    folder
+        Where indexes, HiPS and images made here are kept.
+    rights
+        Says who may do what.
+    options
+        The settings section ``images``.
+    authority
+        Of the identifiers that we make.
+    on_close
+        Takes what is to be called when the process ends.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        folder: Path,
+        rights: Rights,
+        options: ImageOptions,
+        authority: str,
+        on_close: Callable[[Callable[[], None]], object],
+    ) -> None:
+        self.folder = folder
+        self.options = options
+        self.authority = authority
+        self._database = database
+        self._rights = rights
+        self._on_close = on_close
+
+    @cached_property
+    def store(self) -> ImageStore:
+        """All images; asks nobody for rights."""
+        return ImageStore(self._database)
+
+    @cached_property
+    def access(self) -> ImageAccess:
+        """The images that callers may see and read."""
+        return ImageAccess(self.store, self._rights)
