@@ -53,6 +53,7 @@ __all__ = [
     "declare_error_form",
     "error_response",
     "failure_response",
+    "fault_name",
     "install_error_handlers",
     "prefer_json_errors",
 ]
@@ -60,6 +61,10 @@ __all__ = [
 PROBLEM_MIME = "application/problem+json"
 _RETRY_AFTER_SECONDS = 5
 _JSON_WANTED_KEY = "astrolabe.json_errors"
+
+_TRANSIENT = frozenset(
+    {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.INSUFFICIENT_STORAGE}
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -79,6 +84,8 @@ class ErrorForm(StrEnum):
     PAGE = "page"
     VOTABLE = "votable"
     CONE = "cone"
+    FAULT = "fault"
+    """A VOTable whose message begins with the kind of fault (SIA 2.0, section 2.3)."""
     TEXT = "text"
 
 
@@ -191,14 +198,17 @@ def failure_response(
     if form is ErrorForm.PAGE:
         return _page(connection, failure, forms.site, headers or {})
     match form:
-        case ErrorForm.VOTABLE | ErrorForm.CONE:
+        case ErrorForm.VOTABLE | ErrorForm.CONE | ErrorForm.FAULT:
             infos = [Info("error_code", failure.code), Info("request_id", identifier)]
+            message = failure.detail
+            if form is ErrorForm.FAULT:
+                message = f"{fault_name(failure)}: {message}"
             if form is ErrorForm.CONE:
                 # Cone search clients show the INFO of this name (SCS 1.03, section 2.3), and
                 # older ones read an answer only if its status is 200.
                 infos.insert(0, Info("Error", failure.detail))
                 status = HTTPStatus.OK if status == HTTPStatus.BAD_REQUEST else status
-            body, media_type = error_document(failure.detail, infos=infos), VOTABLE_MIME
+            body, media_type = error_document(message, infos=infos), VOTABLE_MIME
         case ErrorForm.TEXT:
             body, media_type = f"{failure.detail}\n", "text/plain; charset=utf-8"
         case _:
@@ -212,6 +222,17 @@ def failure_response(
     if status == HTTPStatus.UNAUTHORIZED:
         forms.challenges.add_to(response, connection)
     return response
+
+
+def fault_name(failure: Failure) -> str:
+    """Return the kind of fault as SIA 2.0 (section 2.3) and DataLink 1.1 name it."""
+    if failure.code == NotFoundError.code:
+        return "NotFoundFault"
+    if failure.status in _TRANSIENT:
+        return "TransientFault"
+    if failure.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return "FatalFault"
+    return "UsageFault" if failure.status == HTTPStatus.BAD_REQUEST else "DefaultFault"
 
 
 def _page(
