@@ -29,6 +29,7 @@ from astrolabe.core.errors import (
     ForbiddenError,
     InternalError,
     MethodNotAllowedError,
+    MultipleValuesError,
     NotFoundError,
     OverloadError,
     Position,
@@ -56,6 +57,7 @@ __all__ = [
     "fault_name",
     "install_error_handlers",
     "prefer_json_errors",
+    "soda_label",
 ]
 
 PROBLEM_MIME = "application/problem+json"
@@ -86,6 +88,8 @@ class ErrorForm(StrEnum):
     CONE = "cone"
     FAULT = "fault"
     """A VOTable whose message begins with the kind of fault (SIA 2.0, section 2.3)."""
+    SODA = "soda"
+    """Text that begins with a label (SODA 1.0, section 4.3)."""
     TEXT = "text"
 
 
@@ -195,6 +199,9 @@ def failure_response(
         form = ErrorForm.PROBLEM
     identifier = request_id(connection.scope)
     status = failure.status
+    if status == HTTPStatus.NO_CONTENT:
+        # SODA 1.0, section 4.2: that a cutout holds nothing is an answer without a body.
+        return Response(status_code=status, headers={"Cache-Control": "no-cache"})
     if form is ErrorForm.PAGE:
         return _page(connection, failure, forms.site, headers or {})
     match form:
@@ -209,8 +216,9 @@ def failure_response(
                 infos.insert(0, Info("Error", failure.detail))
                 status = HTTPStatus.OK if status == HTTPStatus.BAD_REQUEST else status
             body, media_type = error_document(message, infos=infos), VOTABLE_MIME
-        case ErrorForm.TEXT:
-            body, media_type = f"{failure.detail}\n", "text/plain; charset=utf-8"
+        case ErrorForm.TEXT | ErrorForm.SODA:
+            label = f"{soda_label(failure)}: " if form is ErrorForm.SODA else ""
+            body, media_type = f"{label}{failure.detail}\n", "text/plain; charset=utf-8"
         case _:
             body, media_type = _problem(failure, identifier, forms.docs_url), PROBLEM_MIME
     response = Response(
@@ -233,6 +241,19 @@ def fault_name(failure: Failure) -> str:
     if failure.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return "FatalFault"
     return "UsageFault" if failure.status == HTTPStatus.BAD_REQUEST else "DefaultFault"
+
+
+def soda_label(failure: Failure) -> str:
+    """Return the label that an error message of SODA begins with (SODA 1.0, section 4.3)."""
+    if failure.code == MultipleValuesError.code:
+        return "MultiValuedParamNotSupported"
+    if failure.status == HTTPStatus.UNAUTHORIZED:
+        return "AuthenticationError"
+    if failure.status == HTTPStatus.FORBIDDEN:
+        return "AuthorizationError"
+    if failure.status in _TRANSIENT:
+        return "ServiceUnavailable"
+    return "Error" if failure.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "UsageError"
 
 
 def _page(

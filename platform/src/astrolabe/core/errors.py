@@ -10,6 +10,7 @@ The tree::
     ├── InternalError               internal            500
     ├── RequestError                bad-parameter       400
     │   ├── BadParameterError       bad-parameter       400
+    │   │   └── MultipleValuesError multiple-values     400
     │   ├── QueryError              adql-syntax         400   (has a position)
     │   │   ├── AdqlSyntaxError     adql-syntax         400
     │   │   ├── AdqlUnsupportedError adql-unsupported   400
@@ -20,6 +21,7 @@ The tree::
     │   ├── UploadInvalidError      upload-invalid      400
     │   ├── TooLargeError           too-large           413
     │   └── ImportRefusedError      import-refused      400
+    ├── NoOverlapError              no-overlap          204
     ├── UnauthenticatedError        unauthenticated     401
     ├── ForbiddenError              forbidden           403
     ├── NotFoundError               not-found           404
@@ -51,6 +53,8 @@ __all__ = [
     "ImportRefusedError",
     "InternalError",
     "MethodNotAllowedError",
+    "MultipleValuesError",
+    "NoOverlapError",
     "NotFoundError",
     "OverloadError",
     "Position",
@@ -114,6 +118,13 @@ class BadParameterError(RequestError):
     """A parameter is missing, malformed or out of its range."""
 
     title = "Bad parameter"
+
+
+class MultipleValuesError(BadParameterError):
+    """A parameter has several values where the service takes one."""
+
+    code = "multiple-values"
+    title = "More than one value"
 
 
 class QueryError(RequestError):
@@ -208,6 +219,14 @@ class ImportRefusedError(RequestError):
 
     code = "import-refused"
     title = "Import refused"
+
+
+class NoOverlapError(AstrolabeError):
+    """What was asked for lies outside of the data; the standard of cutouts makes that no fault."""
+
+    code = "no-overlap"
+    status = 204
+    title = "No overlap"
 
 
 class UnauthenticatedError(AstrolabeError):
