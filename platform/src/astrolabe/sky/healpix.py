@@ -27,6 +27,7 @@ __all__ = [
     "healpix_29",
     "order_for_size",
     "parent",
+    "points_in_cells",
     "valid_positions",
 ]
 
@@ -169,12 +170,35 @@ def cell_centers(order: int, pixel: npt.ArrayLike) -> FloatArray:
     (n, 3)
         ICRS unit vectors (Gorski et al. 2005, section 5).
     """
+    return points_in_cells(order, pixel, 0.5, 0.5)
+
+
+def points_in_cells(
+    order: int, pixel: npt.ArrayLike, x_share: npt.ArrayLike, y_share: npt.ArrayLike
+) -> FloatArray:
+    """Return points of NESTED cells of one order as unit vectors.
+
+    Parameters
+    ----------
+    order
+        Order of the cells, 0 to 29.
+    pixel, x_share, y_share : broadcast to (...)
+        The cells, and where in each from 0 to 1: from its southern corner along the side to the
+        north-east (the even bits of finer cells) and along the one to the north-west (the odd
+        bits).
+
+    Returns
+    -------
+    (..., 3)
+        ICRS unit vectors (Gorski et al. 2005, section 5).
+    """
     cells = np.asarray(pixel, dtype=np.int64)
     face = cells >> (2 * order)
     inside = cells & ((1 << (2 * order)) - 1)
     side = float(1 << order)
-    x = (_even_bits(inside) + 0.5) / side
-    y = (_even_bits(inside >> 1) + 0.5) / side
+    x = (_even_bits(inside) + np.asarray(x_share, dtype=np.float64)) / side
+    y = (_even_bits(inside >> 1) + np.asarray(y_share, dtype=np.float64)) / side
+    face, x, y = np.broadcast_arrays(face, x, y)
     ring = _FACE_RING[face] - x - y
     north, south = ring < 1.0, ring > 3.0
     width = np.where(north, ring, np.where(south, 4.0 - ring, 1.0))
@@ -182,7 +206,9 @@ def cell_centers(order: int, pixel: npt.ArrayLike) -> FloatArray:
     z = np.where(north, 1.0 - drop, np.where(south, drop - 1.0, (2.0 - ring) * 2.0 / 3.0))
     # In the caps 1 - z*z would lose the digits that matter near the poles.
     sin_theta = np.sqrt(np.where(north | south, drop * (2.0 - drop), 1.0 - z * z))
-    lon = (math.pi / 4.0) * (_FACE_LON[face] * width + x - y) / width
+    # At a pole itself every longitude is as good as another.
+    safe = np.where(width > 0.0, width, 1.0)
+    lon = (math.pi / 4.0) * (_FACE_LON[face] * safe + x - y) / safe
     return np.stack((sin_theta * np.cos(lon), sin_theta * np.sin(lon), z), axis=-1)
 
 

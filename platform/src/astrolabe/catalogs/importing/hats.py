@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from astropy.io import fits
 
+from astrolabe.catalogs.count_map import COUNT_ORDER, CountMap
 from astrolabe.catalogs.importing.files import WrittenFile
 from astrolabe.core.clock import utc_now
 from astrolabe.core.version import VERSION
@@ -30,23 +30,23 @@ __all__ = [
 ]
 
 _SKYMAP_ORDER = 8
-_KEYS_AT_ONCE = 1_000_000
 _HATS_VERSION = "v1.0"
 
 
 class Skymap:
-    """Counts the rows in each HEALPix pixel of one order (NESTED)."""
+    """How many rows there are in each HEALPix pixel of one order (NESTED)."""
 
     def __init__(self, order: int = _SKYMAP_ORDER) -> None:
         self.order = order
         self.counts = np.zeros(12 << (2 * order), dtype=np.int64)
 
-    def add(self, keys: npt.NDArray[np.int64]) -> None:
-        """Count rows at the ascending cells `keys` (n,) of order 29."""
-        for first in range(0, len(keys), _KEYS_AT_ONCE):
-            pixels = keys[first : first + _KEYS_AT_ONCE] >> (2 * (29 - self.order))
-            at = np.concatenate([[0], np.flatnonzero(np.diff(pixels)) + 1, [len(pixels)]])
-            self.counts[pixels[at[:-1]]] += np.diff(at)  # each pixel stands there once
+    @classmethod
+    def of(cls, counts: CountMap) -> Skymap:
+        """Return the map of counts that were taken in finer cells."""
+        skymap = cls()
+        coarser = counts.at(skymap.order)
+        skymap.counts[coarser.cells] = coarser.counts
+        return skymap
 
     @classmethod
     def read(cls, catalog: Path) -> Skymap | None:
@@ -128,6 +128,7 @@ def catalog_properties(
         "hats_col_dec": dec_column,
         "hats_cols_sort": HEALPIX_COLUMN,
         "hats_skymap_order": str(skymap.order),
+        "hats_skymap_alt_orders": str(COUNT_ORDER),
         "moc_sky_fraction": f"{skymap.sky_fraction:.6f}",
     }
     if default_columns and not any(set(name) & set(" ,;") for name in default_columns):
@@ -163,6 +164,7 @@ def write_catalog(
     files: Sequence[WrittenFile],
     properties: Mapping[str, str],
     skymap: Skymap | None = None,
+    counts: CountMap | None = None,
 ) -> None:
     """Write everything of a HATS catalog but its data files.
 
@@ -189,6 +191,8 @@ def write_catalog(
         )
     if skymap is not None:
         skymap.write(catalog)
+    if counts is not None:
+        counts.write(catalog)
 
 
 def write_index_catalog(

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from astrolabe.catalogs.count_map import CountMap
 from astrolabe.catalogs.importing.append import Existing
 from astrolabe.catalogs.importing.files import (
     FileSettings,
@@ -283,7 +284,8 @@ class VersionWriter:
         schema: pa.Schema,
         rows_per_file: int,
     ) -> None:
-        skymap = self._skymap(runs)
+        counts = self._count(runs)
+        skymap = Skymap.of(counts)
         write_catalog(
             self.folder.catalog,
             schema=file_schema(schema),
@@ -298,22 +300,24 @@ class VersionWriter:
                 rows_per_file=rows_per_file,
             ),
             skymap=skymap,
+            counts=counts,
         )
 
-    def _skymap(self, runs: Sequence[Run]) -> Skymap:
-        skymap = Skymap()
+    def _count(self, runs: Sequence[Run]) -> CountMap:
+        """Count all rows by place, those that were there before too."""
+        counts = CountMap()
         existing = self.existing
         if existing is not None and existing.root is not None:
-            stored = Skymap.read(existing.root)
+            stored = CountMap.read(existing.root)
             if stored is None:
                 for start in existing.partitions.start.tolist():
                     for run in existing.runs(start, start + 1):
-                        skymap.add(run.keys)
+                        counts.add(run.keys)
             else:
-                skymap = stored
+                counts = stored
         for run in runs:
-            skymap.add(run.keys)
-        return skymap
+            counts.add(run.keys)
+        return counts
 
     def _write_margin(
         self, margin: MarginCatalog, partitions: Partitions, wanted: Mask, rows_per_file: int
