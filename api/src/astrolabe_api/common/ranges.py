@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
+from typing import Protocol
 
 from starlette.requests import HTTPConnection
 
@@ -18,23 +19,34 @@ from astrolabe_api.common.pools import WorkPool
 from astrolabe_api.common.requests import is_head
 from astrolabe_api.common.streaming import ByteStream, StreamedResponse
 
-__all__ = ["KeptFileResponse", "is_unchanged", "wanted_range"]
+__all__ = ["KeptFileResponse", "RangedResponse", "SizedBytes", "is_unchanged", "wanted_range"]
 
 _CHUNK_BYTES = 1 << 20
 _RANGE = re.compile(r"bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*\Z", re.IGNORECASE)
 
 
-class KeptFileResponse(StreamedResponse):
-    """A file, or the part of it that was asked for.
+class SizedBytes(Protocol):
+    """Bytes of which any part can be had."""
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+
+    def chunks(self, start: int, stop: int) -> Iterator[bytes]:
+        """Yield the bytes from `start` to before `stop` piece by piece."""
+
+
+class RangedResponse(StreamedResponse):
+    """Bytes, or the part of them that was asked for.
 
     Parameters
     ----------
     connection
         The request.
     pool
-        Where the file is made and read.
-    open_file
-        Gives the file; it may have to make it.  It is called in a thread of `pool` and passed a
+        Where they are made and read.
+    open_bytes
+        Gives them; it may have to make them.  It is called in a thread of `pool` and passed a
         function that raises `CancelledError` as soon as the client has left.
     part
         What `wanted_range` gave: the first and the last byte; `None` for the whole.
@@ -48,14 +60,14 @@ class KeptFileResponse(StreamedResponse):
         self,
         connection: HTTPConnection,
         pool: WorkPool,
-        open_file: Callable[[Callable[[], None]], Path],
+        open_bytes: Callable[[Callable[[], None]], SizedBytes],
         *,
         part: tuple[int | None, int | None] | None,
         media_type: str,
         headers: dict[str, str],
     ) -> None:
         self._pool = pool
-        self._open_file = open_file
+        self._open_bytes = open_bytes
         self._part = part
         self._head = is_head(connection.scope)
         self._abandoned = threading.Event()
@@ -63,9 +75,9 @@ class KeptFileResponse(StreamedResponse):
         super().__init__(stream, media_type=media_type, headers=headers)
 
     def _make(self) -> tuple[WorkPool, Iterator[bytes]]:
-        """Open the file and set what only its size tells; nothing has been sent by then."""
-        path = self._open_file(self._raise_if_abandoned)
-        size = path.stat().st_size
+        """Open the bytes and set what only their size tells; nothing has been sent by then."""
+        opened = self._open_bytes(self._raise_if_abandoned)
+        size = opened.size
         start, stop = 0, size
         if self._part is not None:
             start, stop = _resolve(self._part, size)
@@ -74,7 +86,7 @@ class KeptFileResponse(StreamedResponse):
             self.status_code = HTTPStatus.PARTIAL_CONTENT
             self.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
         self.headers["Content-Length"] = str(stop - start)
-        return self._pool, iter(()) if self._head else _slice(path, start, stop)
+        return self._pool, iter(()) if self._head else opened.chunks(start, stop)
 
     def _unsatisfiable(self, size: int) -> Iterator[bytes]:
         text = f"The range begins behind the end: there are {size} bytes.\n".encode()
@@ -88,6 +100,46 @@ class KeptFileResponse(StreamedResponse):
     def _raise_if_abandoned(self) -> None:
         if self._abandoned.is_set():
             raise CancelledError("Nobody waits for the answer any more.")
+
+
+class KeptFileResponse(RangedResponse):
+    """A file, or the part of it that was asked for; see `RangedResponse`.
+
+    Parameters
+    ----------
+    open_file
+        Gives the file; as `open_bytes` there.
+    """
+
+    def __init__(
+        self,
+        connection: HTTPConnection,
+        pool: WorkPool,
+        open_file: Callable[[Callable[[], None]], Path],
+        *,
+        part: tuple[int | None, int | None] | None,
+        media_type: str,
+        headers: dict[str, str],
+    ) -> None:
+        super().__init__(
+            connection,
+            pool,
+            lambda raise_if_abandoned: _FileBytes(open_file(raise_if_abandoned)),
+            part=part,
+            media_type=media_type,
+            headers=headers,
+        )
+
+
+class _FileBytes:
+    """The bytes of a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.size = path.stat().st_size
+
+    def chunks(self, start: int, stop: int) -> Iterator[bytes]:
+        return _slice(self._path, start, stop)
 
 
 def wanted_range(connection: HTTPConnection, *, etag: str) -> tuple[int | None, int | None] | None:

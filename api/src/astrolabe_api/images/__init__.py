@@ -1,0 +1,1 @@
+"""Images themselves, and mosaics of them."""
