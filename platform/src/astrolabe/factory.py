@@ -213,6 +213,8 @@ class ProcessContext:
             rights=self.rights,
             options=self.settings.images,
             authority=self.settings.server.authority,
+            catalog=self.catalog,
+            public_url=self._public_url,
             on_close=self._resources.callback,
         )
 

@@ -15,8 +15,15 @@ RESERVED_SCHEMAS = frozenset({"tap_schema", "tap_upload", "ivoa"})
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,126}\Z")
 
 
-def check_table_name(schema: str, name: str) -> None:
+def check_table_name(schema: str, name: str, *, reserved: bool = False) -> None:
     """Make sure that a table may have these names.
+
+    Parameters
+    ----------
+    schema, name
+        Raw names.
+    reserved
+        Whether the schema may be a reserved one.
 
     Raises
     ------
@@ -29,7 +36,7 @@ def check_table_name(schema: str, name: str) -> None:
                 f"{text[:100]!r} cannot be the name of a {kind}: use a letter, then letters, "
                 "digits and underscores, at most 127 in all."
             )
-    if schema.lower() in RESERVED_SCHEMAS:
+    if schema.lower() in RESERVED_SCHEMAS and not reserved:
         raise BadParameterError(
             f"The schema name {schema} is reserved for a standard; choose another with --schema."
         )

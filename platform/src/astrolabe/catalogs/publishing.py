@@ -131,6 +131,7 @@ class TablePublisher(Protocol):
         mode: WriteMode = "create",
         owner: str | None = None,
         schema_description: str | None = None,
+        reserved: bool = False,
     ) -> AbstractContextManager[WriteLease]:
         """Take the lease on one table.
 
@@ -142,6 +143,8 @@ class TablePublisher(Protocol):
             Who writes, for the message that another writer gets.
         schema_description
             Description of the schema where this publication makes it.
+        reserved
+            Whether the schema may be one that standards define: such tables are the platform's own.
 
         Raises
         ------

@@ -207,6 +207,7 @@ class CatalogStore:
         mode: WriteMode = "create",
         owner: str | None = None,
         schema_description: str | None = None,
+        reserved: bool = False,
     ) -> Iterator[TableWrite]:
         """Take the lease on one table; see `catalogs.publishing.TablePublisher`.
 
@@ -220,7 +221,7 @@ class CatalogStore:
         NotFoundError
             Raised if `mode` needs a table that does not exist.
         """
-        check_table_name(schema, name)
+        check_table_name(schema, name, reserved=reserved)
         self.relocate_if_moved()
         key = table_key(schema, name)
         with self._database.write() as connection:

@@ -7,9 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+from astrolabe.catalogs.store import CatalogStore
 from astrolabe.core.database import Database
 from astrolabe.identity.rights import Rights
 from astrolabe.images.access import ImageAccess
+from astrolabe.images.obscore.publish import ObsCorePublisher
 from astrolabe.images.store import ImageStore
 
 __all__ = ["ImageOptions", "ImageServices"]
@@ -55,6 +57,10 @@ class ImageServices:
         The settings section ``images``.
     authority
         Of the identifiers that we make.
+    catalog
+        The tables: where ``ivoa.ObsCore`` is published.
+    public_url
+        Of the platform, for links.
     on_close
         Takes what is to be called when the process ends.
     """
@@ -67,11 +73,15 @@ class ImageServices:
         rights: Rights,
         options: ImageOptions,
         authority: str,
+        catalog: CatalogStore,
+        public_url: str,
         on_close: Callable[[Callable[[], None]], object],
     ) -> None:
         self.folder = folder
         self.options = options
         self.authority = authority
+        self.public_url = public_url
+        self._catalog = catalog
         self._database = database
         self._rights = rights
         self._on_close = on_close
@@ -85,3 +95,15 @@ class ImageServices:
     def access(self) -> ImageAccess:
         """The images that callers may see and read."""
         return ImageAccess(self.store, self._rights)
+
+    @cached_property
+    def obscore(self) -> ObsCorePublisher:
+        """Publishes ``ivoa.ObsCore``."""
+        return ObsCorePublisher(
+            self.store,
+            catalog=self._catalog,
+            database=self._database,
+            rights=self._rights,
+            authority=self.authority,
+            public_url=self.public_url,
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, and_, delete, func, insert, select, tuple_, update
@@ -183,16 +184,35 @@ class ImageStore:
             )
             return {row.uri: row.signature for row in rows}
 
-    def count(self, collection: str | None = None) -> int:
-        """Return how many images there are, in one collection or in all."""
+    def count(self, collection: str | None = None, *, until: datetime | None = None) -> int:
+        """Return how many images there are, in one collection or in all.
+
+        Parameters
+        ----------
+        collection
+            Its name, `None` for all.
+        until
+            Count those only that were written then or before.
+        """
         query = select(func.count()).select_from(IMAGE)
         if collection is not None:
             query = query.where(IMAGE.c.collection_key == collection.lower())
+        if until is not None:
+            query = query.where(IMAGE.c.imported <= until)
         with self._database.read() as connection:
             return int(connection.execute(query).scalar_one())
 
-    def scan(self, collection: str | None = None) -> Iterator[list[ImageRecord]]:
+    def newest(self) -> datetime | None:
+        """Return when the youngest image was written, `None` without images."""
+        with self._database.read() as connection:
+            return connection.execute(select(func.max(IMAGE.c.imported))).scalar_one()
+
+    def scan(
+        self, collection: str | None = None, *, since: datetime | None = None
+    ) -> Iterator[list[ImageRecord]]:
         """Yield all images, of one collection or of all, in batches in the order of their keys.
+
+        With `since` only those are given that were written after that.
 
         Each batch is a transaction of its own: memory does not grow with the number of images, and
         no writer waits.
@@ -202,6 +222,8 @@ class ImageStore:
             query = _select().order_by(IMAGE.c.collection_key, IMAGE.c.image_key)
             if collection is not None:
                 query = query.where(IMAGE.c.collection_key == collection.lower())
+            if since is not None:
+                query = query.where(IMAGE.c.imported > since)
             if after is not None:
                 pair = tuple_(IMAGE.c.collection_key, IMAGE.c.image_key)
                 query = query.where(pair > after)

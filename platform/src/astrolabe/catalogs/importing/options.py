@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from astrolabe.catalogs.publishing import WriteMode
+from astrolabe.tables.model import TableMeta
 
 __all__ = ["ImportOptions", "ImportProgress", "ImportReport", "ImportStep", "ProgressListener"]
 
@@ -38,6 +39,13 @@ class ImportOptions:
         Epoch of the positions (Julian years); `None` for what the source declares.
     no_position
         Allow a table without position columns.
+    keep_unplaced
+        Keep rows whose position is null, which no region ever holds, instead of rejecting them.
+    declared
+        The table exactly as it is to be declared: nothing is found out from the source, and its
+        schema may be one that standards reserve.  Not with `felis` and the names of columns.
+    properties
+        Asked, when all rows are read, for what is to be kept with the version (JSON values).
     director, director_key
         Qualified name of the table whose children these rows are, and the column (the same in
         both unless written ``child=parent``) that names the parent.
@@ -76,6 +84,9 @@ class ImportOptions:
     frame: str | None = None
     epoch: float | None = None
     no_position: bool = False
+    keep_unplaced: bool = False
+    declared: TableMeta | None = None
+    properties: Callable[[], Mapping[str, object]] | None = None
     director: str | None = None
     director_key: str | None = None
     rename: Mapping[str, str] = field(default_factory=dict)

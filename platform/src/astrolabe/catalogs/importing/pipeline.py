@@ -91,11 +91,15 @@ def run_import(
     described = _described(options)
     if options.mode == "create":
         # What the metadata alone can refuse is refused before anything is touched.
-        plan_columns(source.meta, options, described=described)
+        plan_columns(source.meta, options, described=described, existing=options.declared)
     with (
         full_disk_is_storage_full(f"the table {options.schema}.{options.table}"),
         store.begin_write(
-            options.schema, options.table, mode=options.mode, owner=options.owner
+            options.schema,
+            options.table,
+            mode=options.mode,
+            owner=options.owner,
+            reserved=options.declared is not None,
         ) as lease,
     ):
         return _Import(source, options, lease, described, progress, store).run(started)
@@ -130,7 +134,7 @@ class _Import:
             source.meta,
             options,
             described=described,
-            existing=None if self._existing is None else self._existing.version.meta,
+            existing=options.declared if self._existing is None else self._existing.version.meta,
         )
 
         self._non_ascii: frozenset[str] = frozenset()
@@ -145,6 +149,9 @@ class _Import:
             staged, unlinked = self._indexed(self._write(runs, sizes))
             staged = replace(staged, meta=_with_unicode(staged.meta, self._non_ascii))
             rejects_file = rejects.keep()
+        if self._options.properties is not None:
+            kept = {**staged.properties, **self._options.properties()}
+            staged = replace(staged, properties=kept)
         self._told("publish", sizes.rows, sizes.rows)
         version = self._lease.publish(staged)
         margin_rows = staged.properties.get("margin_rows", 0)
@@ -167,7 +174,12 @@ class _Import:
 
     def _read(self, stack: ExitStack, rejects: RejectsFile) -> tuple[list[Run], RunSizes]:
         """Read every row once; return them as sorted runs."""
-        transform = RowTransform(self._plan, wrap=self._options.wrap, rejects=rejects)
+        transform = RowTransform(
+            self._plan,
+            wrap=self._options.wrap,
+            keep_unplaced=self._options.keep_unplaced,
+            rejects=rejects,
+        )
         builder = stack.enter_context(
             RunBuilder(transform.schema, folder=self._folder.spill, run_bytes=self._budget.run)
         )

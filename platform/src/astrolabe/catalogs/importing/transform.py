@@ -18,9 +18,12 @@ from astrolabe.sky.healpix import healpix_29
 from astrolabe.tables.conform import fit, is_ascii
 from astrolabe.tables.model import Datatype, arrow_type, storage_type
 
-__all__ = ["RowTransform"]
+__all__ = ["UNPLACED_CELL", "RowTransform"]
 
 Keys = npt.NDArray[np.int64]
+
+UNPLACED_CELL = 0
+"""Where rows without a position are kept."""
 
 
 class RowTransform:
@@ -32,13 +35,23 @@ class RowTransform:
         What becomes of each column.
     wrap
         Bring right ascensions into [0, 360).
+    keep_unplaced
+        Keep the rows whose position is null.
     rejects
         Gets the rows without a valid position.
     """
 
-    def __init__(self, plan: ColumnPlan, *, wrap: bool, rejects: RejectsFile) -> None:
+    def __init__(
+        self,
+        plan: ColumnPlan,
+        *,
+        wrap: bool,
+        rejects: RejectsFile,
+        keep_unplaced: bool = False,
+    ) -> None:
         self._plan = plan
         self._wrap = wrap
+        self._keep_unplaced = keep_unplaced
         self._rejects = rejects
         self._next_row = 1
         self._ascii = {
@@ -73,13 +86,19 @@ class RowTransform:
             self._plan.positions, columns[lon], columns[lat], wrap=self._wrap
         )
         codes = validate(ra_deg, dec_deg)
+        unplaced = None
         if codes is not None:
-            self._rejects.add(batch, codes, first_row)
+            if self._keep_unplaced:
+                unplaced = _nulls(columns[lon]) & _nulls(columns[lat])
+                codes[unplaced] = 0
             good = codes == 0
+            if not good.all():
+                self._rejects.add(batch, codes, first_row)
             kept = np.flatnonzero(good)
             columns = [column.take(kept) for column in columns]
             ra_deg, dec_deg = ra_deg[good], dec_deg[good]
-        keys = healpix_29(ra_deg, dec_deg)
+            unplaced = None if unplaced is None else unplaced[good]
+        keys = _cells(ra_deg, dec_deg, unplaced)
         computed = {"ra": ra_deg, "dec": dec_deg}
         return self._rows(columns, len(keys), computed, first_row), keys
 
@@ -108,6 +127,27 @@ class RowTransform:
         if name in self._ascii and not is_ascii(array):
             self._ascii.discard(name)
             self.non_ascii.add(name)
+
+
+def _nulls(array: pa.Array[Any]) -> npt.NDArray[np.bool_]:
+    return np.asarray(array.is_null().to_numpy(zero_copy_only=False), dtype=np.bool_)
+
+
+def _cells(
+    ra_deg: npt.NDArray[np.float64],
+    dec_deg: npt.NDArray[np.float64],
+    unplaced: npt.NDArray[np.bool_] | None,
+) -> Keys:
+    """Return the cell of each row; rows without a position go to the first one of the sky.
+
+    Where they lie means nothing: no condition on a position is ever true of them.
+    """
+    if unplaced is None:
+        return healpix_29(ra_deg, dec_deg)
+    keys = np.full(len(ra_deg), UNPLACED_CELL, dtype=np.int64)
+    placed = ~unplaced
+    keys[placed] = healpix_29(ra_deg[placed], dec_deg[placed])
+    return keys
 
 
 def _stored(
