@@ -19,10 +19,11 @@ from astrolabe.tables.formats import OutputFormat
 from astrolabe.tables.model import ResultHeader
 from astrolabe.tables.writers import TableWriter, open_writer
 from astrolabe_api.common.admission import QueryGate
+from astrolabe_api.common.descriptors import with_services
 from astrolabe_api.common.metrics import observe_query
 from astrolabe_api.common.pools import WorkPool
 from astrolabe_api.common.rendering import render_rows, table_headers
-from astrolabe_api.common.state import ApiState
+from astrolabe_api.common.state import ApiState, public_base
 from astrolabe_api.common.streaming import ByteStream, StreamedResponse
 
 __all__ = ["Presentation", "query_response"]
@@ -149,8 +150,9 @@ class _Run:
             if self.cancel.is_set:
                 self._refuse_late()
             with closing(prepared.start(self.cancel)) as running:
+                header = shown.reshape_header(running.header)
                 yield from render_rows(
-                    shown.reshape_header(running.header),
+                    with_services(header, public_base(self._state.settings)),
                     map(shown.reshape_batch, self._watched(running)),
                     output=shown.output,
                     overflow=lambda: running.overflow,

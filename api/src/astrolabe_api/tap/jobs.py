@@ -18,12 +18,13 @@ from astrolabe.core.errors import BadParameterError
 from astrolabe.core.version import SERVER_SOFTWARE
 from astrolabe.jobs.model import Job, JobResult
 from astrolabe.tables.formats import OutputFormat, resolve_format
+from astrolabe_api.common.descriptors import with_services
 from astrolabe_api.common.params import Parameters
 from astrolabe_api.common.pools import WorkPool
 from astrolabe_api.common.ranges import KeptFileResponse, is_unchanged, wanted_range
 from astrolabe_api.common.rendering import render_rows, table_headers, wants_gzip
 from astrolabe_api.common.requests import is_head
-from astrolabe_api.common.state import ApiState
+from astrolabe_api.common.state import ApiState, public_base
 from astrolabe_api.common.streaming import ByteStream, StreamedResponse
 
 __all__ = ["TapJobs"]
@@ -83,7 +84,7 @@ def _in_parts(
 
     def open_file(raise_if_abandoned: Callable[[], None]) -> Path:
         def chunks() -> Iterator[bytes]:
-            for chunk in _rendered(stored, output, compress=False):
+            for chunk in _rendered(state, stored, output, compress=False):
                 raise_if_abandoned()
                 yield chunk
 
@@ -110,7 +111,7 @@ def _streamed(
     compress = "Content-Encoding" in headers
 
     def make() -> tuple[WorkPool, Iterator[bytes]]:
-        body = iter(()) if head else _rendered(stored, output, compress=compress)
+        body = iter(()) if head else _rendered(state, stored, output, compress=compress)
         return state.result_pool, body
 
     return StreamedResponse(
@@ -124,9 +125,11 @@ def _kept_name(output: OutputFormat) -> str:
     return f"rendered-{software}{output.extension}"
 
 
-def _rendered(stored: StoredResult, output: OutputFormat, *, compress: bool) -> Iterator[bytes]:
+def _rendered(
+    state: ApiState, stored: StoredResult, output: OutputFormat, *, compress: bool
+) -> Iterator[bytes]:
     return render_rows(
-        stored.header,
+        with_services(stored.header, public_base(state.settings)),
         stored.batches(),
         output=output,
         overflow=lambda: stored.overflow,

@@ -15,6 +15,7 @@ from astrolabe.adql import check_query
 from astrolabe.adql.names import Identifier, SchemaLookup
 from astrolabe.adql.tree import CheckedQuery
 from astrolabe.catalogs.engine import CancelToken, Engine, FileScan, QueryPlan, ResultStream
+from astrolabe.catalogs.identifying import find_identifiers
 from astrolabe.catalogs.model import CatalogView
 from astrolabe.catalogs.planning import RowGroups, metadata_answer, plan_query
 from astrolabe.catalogs.uploads import UPLOAD_SCHEMA, UploadedTable
@@ -315,6 +316,7 @@ class QueryService:
             infos=tuple(infos),
             # Two tables of different epochs: no single COOSYS would be true.
             coordinate_system=systems.pop() if len(systems) == 1 else None,
+            identifiers=find_identifiers(checked, view),
         )
 
 

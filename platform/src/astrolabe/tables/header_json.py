@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
-from astrolabe.tables.model import Column, CoordinateSystem, Datatype, Info, ResultHeader
+from astrolabe.tables.model import (
+    Column,
+    CoordinateSystem,
+    Datatype,
+    IdentifierColumn,
+    Info,
+    ResultHeader,
+)
 
 __all__ = ["column_from_json", "column_to_json", "header_from_json", "header_to_json"]
 
@@ -53,6 +61,7 @@ def header_to_json(header: ResultHeader) -> dict[str, Any]:
         "table_name": header.table_name,
         "description": header.description,
         "metadata": dict(header.metadata),
+        "identifiers": [asdict(found) for found in header.identifiers],
     }
 
 
@@ -66,4 +75,13 @@ def header_from_json(document: Mapping[str, Any]) -> ResultHeader:
         table_name=document["table_name"],
         description=document["description"],
         metadata=dict(document["metadata"]),
+        # Results of before have none.
+        identifiers=tuple(
+            IdentifierColumn(
+                column=found["column"],
+                table=found["table"],
+                light_curves=tuple(found["light_curves"]),
+            )
+            for found in document.get("identifiers", ())
+        ),
     )

@@ -20,9 +20,12 @@ __all__ = [
     "CoordinateSystem",
     "Datatype",
     "ForeignKey",
+    "IdentifierColumn",
     "Info",
     "ResultHeader",
     "SchemaMeta",
+    "ServiceDescriptor",
+    "ServiceParam",
     "TableMeta",
     "arrow_type",
     "quote_name",
@@ -214,6 +217,92 @@ class Info:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IdentifierColumn:
+    """A column of a result whose values name rows of a table: services can be asked of them.
+
+    Parameters
+    ----------
+    column
+        Name of the result's column.
+    table
+        Qualified raw name of the table whose rows it names.
+    light_curves
+        Qualified ADQL names of the tables with the light curves of these rows.
+    """
+
+    column: str
+    table: str
+    light_curves: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceParam:
+    """One input of a service (DataLink 1.1, section 4.3).
+
+    Parameters
+    ----------
+    name, datatype, arraysize, unit, ucd, utype, xtype, description
+        As of a column; `arraysize` is `None` for a single number.
+    value
+        What is sent always; empty where it comes from a column or from the user.
+    column
+        Name of the column of the same document that the value comes from.
+    minimum, maximum
+        Bounds of what makes sense, as text in the form of the datatype.
+    options
+        All values that make sense.
+    """
+
+    name: str
+    datatype: Datatype = Datatype.CHAR
+    arraysize: str | None = "*"
+    unit: str | None = None
+    ucd: str | None = None
+    utype: str | None = None
+    xtype: str | None = None
+    description: str | None = None
+    value: str = ""
+    column: str | None = None
+    minimum: str | None = None
+    maximum: str | None = None
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceDescriptor:
+    """A service that a document offers for its rows (DataLink 1.1, section 4).
+
+    Parameters
+    ----------
+    name
+        A short name for people.
+    access_url
+        Where it is.
+    params
+        Its inputs.
+    service_id
+        XML ID by which rows refer to it, if they do.
+    standard_id
+        The IVOA standard that it follows, if any.
+    content_type
+        Media type of its answers.
+    description
+        What it is good for.
+    is_self
+        Whether it is the service that this document comes from.
+    """
+
+    name: str
+    access_url: str
+    params: tuple[ServiceParam, ...]
+    service_id: str | None = None
+    standard_id: str | None = None
+    content_type: str | None = None
+    description: str | None = None
+    is_self: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResultHeader:
     """All that a writer needs before the first row.
 
@@ -229,6 +318,11 @@ class ResultHeader:
         Name of the TABLE element.
     description
         Description of the TABLE element.
+    identifiers
+        The columns that name rows of tables.
+    services
+        What can be done with the rows; written into VOTables.  Their addresses depend on where the
+        platform is, so that they are given when a result is written and not kept with it.
     """
 
     columns: tuple[Column, ...]
@@ -237,6 +331,8 @@ class ResultHeader:
     table_name: str = "result"
     description: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+    identifiers: tuple[IdentifierColumn, ...] = ()
+    services: tuple[ServiceDescriptor, ...] = ()
 
 
 def quote_name(name: str) -> str:

@@ -100,7 +100,8 @@ class ParquetWriter(TableWriter):
         self._writer.add_key_value_metadata(
             {
                 "IVOA.VOTable-Parquet.version": "1.0",
-                "IVOA.VOTable-Parquet.content": opening(self.header, {}, {}) + closing(trailer),
+                "IVOA.VOTable-Parquet.content": opening(self.header, {}, {})
+                + closing(self.header, trailer),
             }
         )
         self._writer.close()

@@ -96,6 +96,6 @@ class VOTableWriter(TableWriter):
     def _ending(self, trailer: str) -> bytes:
         name = self._serialization
         if name is Serialization.TABLEDATA:
-            return ("</TABLEDATA>\n</DATA>\n" + closing(trailer)).encode()
+            return ("</TABLEDATA>\n</DATA>\n" + closing(self.header, trailer)).encode()
         rest = pybase64.b64encode(self._rest)
-        return rest + f"\n</STREAM>\n</{name}>\n</DATA>\n{closing(trailer)}".encode()
+        return rest + f"\n</STREAM>\n</{name}>\n</DATA>\n{closing(self.header, trailer)}".encode()

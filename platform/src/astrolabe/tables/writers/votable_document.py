@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Mapping
 from enum import StrEnum
 
 from astrolabe.tables.model import Column, CoordinateSystem, Info, ResultHeader
+from astrolabe.tables.writers.services import reference_ids, service_resources
+from astrolabe.tables.writers.xml_values import xml_attribute, xml_text
 
 __all__ = [
     "Serialization",
@@ -20,7 +20,6 @@ __all__ = [
     "xml_text",
 ]
 
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _COORDINATE_ID = "coordinates"
 # Of both UCD lists: cone searches have to use the first.
 _POSITION_UCDS = ("pos.eq", "pos_eq")
@@ -34,7 +33,8 @@ _PROLOGUE = (
     'http://www.ivoa.net/xml/VOTable/v1.3">\n'
     '<RESOURCE type="results">\n'
 )
-_EPILOGUE = "</RESOURCE>\n</VOTABLE>\n"
+_RESULTS_END = "</RESOURCE>\n"
+_EPILOGUE = "</VOTABLE>\n"
 
 
 class Serialization(StrEnum):
@@ -43,24 +43,6 @@ class Serialization(StrEnum):
     TABLEDATA = "TABLEDATA"
     BINARY = "BINARY"
     BINARY2 = "BINARY2"
-
-
-def xml_text(text: str) -> str:
-    """Return `text` for the inside of an element; what XML cannot hold becomes U+FFFD."""
-    return html.escape(_NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text), quote=False)
-
-
-def xml_attribute(text: str) -> str:
-    """Return `text` in double quotes for an attribute, white space kept."""
-    escaped = html.escape(_NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text), quote=False)
-    for character, reference in (
-        ('"', "&quot;"),
-        ("\t", "&#9;"),
-        ("\n", "&#10;"),
-        ("\r", "&#13;"),
-    ):
-        escaped = escaped.replace(character, reference)
-    return f'"{escaped}"'
 
 
 def info_element(info: Info) -> str:
@@ -76,7 +58,7 @@ def query_error(message: str) -> str:
 
 def error_document(message: str) -> bytes:
     """Return a whole VOTable that holds nothing but an error."""
-    return (_PROLOGUE + query_error(message) + _EPILOGUE).encode()
+    return (_PROLOGUE + query_error(message) + _RESULTS_END + _EPILOGUE).encode()
 
 
 def opening(header: ResultHeader, datatypes: Mapping[str, str], nulls: Mapping[str, int]) -> str:
@@ -103,10 +85,12 @@ def opening(header: ResultHeader, datatypes: Mapping[str, str], nulls: Mapping[s
     parts.append(f"<TABLE name={xml_attribute(header.table_name)}>\n")
     if header.description is not None:
         parts.append(f"<DESCRIPTION>{xml_text(header.description)}</DESCRIPTION>\n")
+    ids = reference_ids(header)
     for column in header.columns:
         parts.append(
             _field(
                 column,
+                xml_id=ids.get(column.name),
                 datatype=datatypes.get(column.name, column.datatype),
                 null=nulls.get(column.name),
                 ref=_COORDINATE_ID if column.name in referring else None,
@@ -115,9 +99,12 @@ def opening(header: ResultHeader, datatypes: Mapping[str, str], nulls: Mapping[s
     return "".join(parts)
 
 
-def closing(trailer: str) -> str:
-    """Return everything after the DATA element, with `trailer` after the table."""
-    return f"</TABLE>\n{trailer}{_EPILOGUE}"
+def closing(header: ResultHeader, trailer: str) -> str:
+    """Return everything after the DATA element, with `trailer` after the table.
+
+    The services come last, so that clients which read as the rows come have these first.
+    """
+    return f"</TABLE>\n{trailer}{_RESULTS_END}{service_resources(header)}{_EPILOGUE}"
 
 
 def _coosys(system: CoordinateSystem) -> str:
@@ -137,8 +124,11 @@ def _refers(column: Column) -> bool:
     return any(word.startswith(_REFERRING_UCDS) for word in _words(column))
 
 
-def _field(column: Column, *, datatype: str, null: int | None, ref: str | None) -> str:
+def _field(
+    column: Column, *, xml_id: str | None, datatype: str, null: int | None, ref: str | None
+) -> str:
     attributes = {
+        "ID": xml_id,
         "name": column.name,
         "datatype": datatype,
         "arraysize": column.arraysize,

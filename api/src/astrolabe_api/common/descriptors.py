@@ -1,0 +1,351 @@
+"""Service descriptors: what can be done with the rows of a table and with images (DataLink 1.1).
+
+The parameters of cutouts are declared here once: DataLink, SIA, TAP and the capabilities of the
+cutout service all show the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from urllib.parse import quote
+
+from astrolabe.catalogs.identifying import OBSCORE_TABLE
+from astrolabe.images.model import ImageRecord, PlaneKind
+from astrolabe.sky.vectors import separation_deg
+from astrolabe.tables.model import (
+    Datatype,
+    IdentifierColumn,
+    ResultHeader,
+    ServiceDescriptor,
+    ServiceParam,
+)
+
+__all__ = [
+    "CUTOUT_PATH",
+    "DATALINK_MIME",
+    "DATALINK_PATH",
+    "LINKS_STANDARD_ID",
+    "SODA_ASYNC_ID",
+    "SODA_SYNC_ID",
+    "ImageBounds",
+    "links_descriptor",
+    "row_links_descriptor",
+    "soda_descriptor",
+    "soda_params",
+    "with_services",
+]
+
+DATALINK_PATH = "/api/datalink"
+CUTOUT_PATH = "/api/cutout"
+
+DATALINK_MIME = "application/x-votable+xml;content=datalink"
+"""Exactly so, without a blank: clients compare it as text."""
+
+LINKS_STANDARD_ID = "ivo://ivoa.net/std/DataLink#links-1.1"
+SODA_SYNC_ID = "ivo://ivoa.net/std/SODA#sync-1.0"
+SODA_ASYNC_ID = "ivo://ivoa.net/std/SODA#async-1.0"
+
+_FORMATS = (
+    "application/fits",
+    "image/png",
+    "image/jpeg",
+)
+_STRETCHES = ("linear", "log", "sqrt", "asinh")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageBounds:
+    """The extent of an image, which bounds what can be cut out of it.
+
+    Parameters
+    ----------
+    circle
+        ICRS centre and radius (deg) of a circle around all of it.
+    polygon
+        ICRS vertices (deg), longitude and latitude in turn.
+    band
+        Wavelengths (m).
+    time
+        MJD (UTC).
+    pol
+        Polarisation states.
+    planes
+        The planes that there are.
+    """
+
+    circle: tuple[float, float, float] | None = None
+    polygon: tuple[float, ...] = ()
+    band: tuple[float, float] | None = None
+    time: tuple[float, float] | None = None
+    pol: tuple[str, ...] = ()
+    planes: tuple[PlaneKind, ...] = tuple(PlaneKind)
+
+    @classmethod
+    def of(cls, record: ImageRecord) -> ImageBounds:
+        """Return the bounds that an image's ObsCore row tells."""
+        row = record.obscore
+        polygon = tuple(float(x) for x in row.get("s_region") or ())
+        states = str(row.get("pol_states") or "").strip("/").split("/")
+        return cls(
+            circle=_circle_around(row.get("s_ra"), row.get("s_dec"), polygon),
+            polygon=polygon,
+            band=_interval(row.get("em_min"), row.get("em_max")),
+            time=_interval(row.get("t_min"), row.get("t_max")),
+            pol=tuple(state for state in states if state),
+            planes=tuple(kind for kind in PlaneKind if kind in record.planes),
+        )
+
+
+def soda_params(
+    bounds: ImageBounds | None = None, *, column: str | None = None, did: str = ""
+) -> tuple[ServiceParam, ...]:
+    """Return the parameters of a cutout (SODA 1.0, section 3) and our own.
+
+    Parameters
+    ----------
+    bounds
+        Of the image; without them the parameters have none.
+    column
+        Name of the column that ID comes from.
+    did
+        The identifier, where it is always the same.
+    """
+    known = bounds or ImageBounds()
+    shapes = (
+        ServiceParam(
+            name="ID",
+            ucd="meta.ref.url;meta.curation",
+            description="Identifier of the image, obs_publisher_did in ObsCore",
+            value=did,
+            column=column,
+        ),
+        ServiceParam(
+            name="CIRCLE",
+            datatype=Datatype.DOUBLE,
+            arraysize="3",
+            unit="deg",
+            ucd="pos.outline;obs",
+            xtype="circle",
+            description="A circle to be covered: centre and radius, ICRS",
+            maximum=_numbers(known.circle),
+        ),
+        ServiceParam(
+            name="POLYGON",
+            datatype=Datatype.DOUBLE,
+            unit="deg",
+            ucd="pos.outline;obs",
+            xtype="polygon",
+            description="A polygon to be covered: longitude and latitude of each vertex, ICRS",
+            maximum=_numbers(known.polygon),
+        ),
+        ServiceParam(
+            name="POS",
+            ucd="pos.outline;obs",
+            description="A region to be covered: CIRCLE, RANGE or POLYGON and numbers (deg, ICRS)",
+        ),
+    )
+    return (*shapes, *_axis_params(known), *_own_params(known))
+
+
+def soda_descriptor(
+    base: str,
+    *,
+    bounds: ImageBounds | None = None,
+    column: str | None = None,
+    did: str = "",
+    service_id: str | None = None,
+    is_async: bool = False,
+) -> ServiceDescriptor:
+    """Return the descriptor of the cutout service; see `soda_params`.
+
+    Parameters
+    ----------
+    base
+        The platform's public address without a slash at its end.
+    service_id
+        XML ID by which rows refer to it.
+    is_async
+        Whether to describe the jobs instead.
+    """
+    return ServiceDescriptor(
+        name="Cutouts as jobs" if is_async else "Cutouts",
+        description="Cuts a part out of an image",
+        access_url=f"{base}{CUTOUT_PATH}/{'async' if is_async else 'sync'}",
+        standard_id=SODA_ASYNC_ID if is_async else SODA_SYNC_ID,
+        content_type=None if is_async else "application/fits",
+        params=soda_params(bounds, column=column, did=did),
+        service_id=service_id,
+    )
+
+
+def links_descriptor(
+    base: str, *, column: str | None = None, is_self: bool = False
+) -> ServiceDescriptor:
+    """Return the descriptor of the links of everything that has an ``ivo://`` identifier."""
+    return _links(f"{base}{DATALINK_PATH}/links", column=column, is_self=is_self)
+
+
+def row_links_descriptor(
+    base: str, table: str, *, column: str | None = None, is_self: bool = False
+) -> ServiceDescriptor:
+    """Return the descriptor of the links of a table's rows by their bare ids.
+
+    Parameters
+    ----------
+    table
+        Qualified name of the table.
+    """
+    address = f"{base}{DATALINK_PATH}/{quote(table)}/links"
+    return _links(address, column=column, is_self=is_self)
+
+
+def with_services(header: ResultHeader, base: str) -> ResultHeader:
+    """Return the header of a result with the services that its rows can be given to.
+
+    Parameters
+    ----------
+    header
+        Of the result; its `identifiers` say which columns name rows of which tables.
+    base
+        The platform's public address without a slash at its end.
+    """
+    names = {column.name for column in header.columns}
+    services = [
+        service
+        for found in header.identifiers
+        if found.column in names
+        for service in _services_of(found, base)
+    ]
+    return replace(header, services=(*header.services, *services)) if services else header
+
+
+def _services_of(found: IdentifierColumn, base: str) -> tuple[ServiceDescriptor, ...]:
+    if found.table.lower() == OBSCORE_TABLE:
+        return (
+            links_descriptor(base, column=found.column),
+            soda_descriptor(base, column=found.column),
+        )
+    curves = (_light_curve(base, table, found.column) for table in found.light_curves)
+    return (row_links_descriptor(base, found.table, column=found.column), *curves)
+
+
+def _light_curve(base: str, table: str, column: str) -> ServiceDescriptor:
+    return ServiceDescriptor(
+        name=f"Light curve from {table}",
+        description=f"Rows of {table} that belong to a row, in the order of time",
+        access_url=f"{base}{DATALINK_PATH}/lightcurve",
+        content_type="application/x-votable+xml",
+        params=(
+            ServiceParam(name="ID", ucd="meta.id", column=column, description="Id of the row"),
+            ServiceParam(name="TABLE", value=table, description="The table of measurements"),
+            ServiceParam(name="BAND", description="Names of filter bands; all without it"),
+        ),
+    )
+
+
+def _links(address: str, *, column: str | None, is_self: bool) -> ServiceDescriptor:
+    return ServiceDescriptor(
+        name="this" if is_self else "Links",
+        description="Data and services that belong to an identifier",
+        access_url=address,
+        standard_id=LINKS_STANDARD_ID,
+        content_type=DATALINK_MIME,
+        is_self=is_self,
+        params=(
+            ServiceParam(
+                name="ID",
+                ucd="meta.id;meta.main",
+                column=column,
+                description="Identifier of what the links belong to; may be repeated",
+            ),
+        ),
+    )
+
+
+def _axis_params(bounds: ImageBounds) -> tuple[ServiceParam, ...]:
+    return (
+        ServiceParam(
+            name="BAND",
+            datatype=Datatype.DOUBLE,
+            arraysize="2",
+            unit="m",
+            ucd="em.wl;stat.interval",
+            xtype="interval",
+            description="Wavelengths to be kept of a cube",
+            maximum=_numbers(bounds.band),
+        ),
+        ServiceParam(
+            name="TIME",
+            datatype=Datatype.DOUBLE,
+            arraysize="2",
+            unit="d",
+            ucd="time.interval;obs.exposure",
+            xtype="interval",
+            description="Times to be kept (MJD, UTC)",
+            maximum=_numbers(bounds.time),
+        ),
+        ServiceParam(
+            name="POL",
+            ucd="meta.code;phys.polarization",
+            description="Polarisation states to be kept; may be repeated",
+            options=bounds.pol,
+        ),
+    )
+
+
+def _own_params(bounds: ImageBounds) -> tuple[ServiceParam, ...]:
+    """Return the parameters that no standard has."""
+    return (
+        ServiceParam(
+            name="PLANES",
+            description="Planes to be given, joined by commas; the image alone without it",
+            options=_plane_choices(bounds.planes),
+        ),
+        ServiceParam(
+            name="RESPONSEFORMAT",
+            description="Form of the cutout; FITS without it",
+            options=_FORMATS,
+        ),
+        ServiceParam(
+            name="STRETCH",
+            description="How a picture's values become brightness",
+            options=_STRETCHES,
+        ),
+        ServiceParam(
+            name="LIMITS",
+            datatype=Datatype.DOUBLE,
+            arraysize="2",
+            description="Values that are black and white in a picture",
+        ),
+        ServiceParam(name="CMAP", description="Colour map of a picture"),
+        ServiceParam(
+            name="RGB",
+            description="Identifiers of the images for red, green and blue, joined by commas",
+        ),
+    )
+
+
+def _plane_choices(planes: Sequence[PlaneKind]) -> tuple[str, ...]:
+    single = tuple(kind.value for kind in planes)
+    return (*single, ",".join(single)) if len(single) > 1 else single
+
+
+def _circle_around(
+    ra_deg: float | None, dec_deg: float | None, polygon: Sequence[float]
+) -> tuple[float, float, float] | None:
+    if ra_deg is None or dec_deg is None or not polygon:
+        return None
+    radius = separation_deg(ra_deg, dec_deg, polygon[0::2], polygon[1::2]).max()
+    return float(ra_deg), float(dec_deg), float(radius)
+
+
+def _interval(low: float | None, high: float | None) -> tuple[float, float] | None:
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return None
+    return float(low), float(high)
+
+
+def _numbers(values: Sequence[float] | None) -> str | None:
+    return " ".join(f"{value:.10g}" for value in values) if values else None
