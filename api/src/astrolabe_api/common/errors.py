@@ -89,7 +89,7 @@ class ErrorForm(StrEnum):
     FAULT = "fault"
     """A VOTable whose message begins with the kind of fault (SIA 2.0, section 2.3)."""
     SODA = "soda"
-    """Text that begins with a label (SODA 1.0, section 4.3)."""
+    """Text that begins with a label (SODA 1.0, section 5.2)."""
     TEXT = "text"
 
 
@@ -200,7 +200,7 @@ def failure_response(
     identifier = request_id(connection.scope)
     status = failure.status
     if status == HTTPStatus.NO_CONTENT:
-        # SODA 1.0, section 4.2: that a cutout holds nothing is an answer without a body.
+        # SODA 1.0, section 5.1: that a cutout holds nothing is an answer without a body.
         return Response(status_code=status, headers={"Cache-Control": "no-cache"})
     if form is ErrorForm.PAGE:
         return _page(connection, failure, forms.site, headers or {})
@@ -244,7 +244,7 @@ def fault_name(failure: Failure) -> str:
 
 
 def soda_label(failure: Failure) -> str:
-    """Return the label that an error message of SODA begins with (SODA 1.0, section 4.3)."""
+    """Return the label that an error message of SODA begins with (SODA 1.0, section 5.2)."""
     if failure.code == MultipleValuesError.code:
         return "MultiValuedParamNotSupported"
     if failure.status == HTTPStatus.UNAUTHORIZED:

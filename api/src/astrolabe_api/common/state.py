@@ -40,6 +40,8 @@ class ApiState:
         Checks every query and runs those that read only TAP_SCHEMA: never behind science queries.
     query_pool
         Runs science queries.
+    image_pool
+        Cuts images: never behind science queries, which may take long.
     result_pool
         Renders stored results.
     waiters
@@ -53,6 +55,7 @@ class ApiState:
     context: ProcessContext
     metadata_pool: WorkPool
     query_pool: WorkPool
+    image_pool: WorkPool
     result_pool: WorkPool
     waiters: SlotWaiters
     csrf: CsrfTokens
@@ -76,6 +79,11 @@ class ApiState:
                 threads=settings.engine_workers,
                 waiting=settings.limits.waiting_queries,
             ),
+            image_pool=WorkPool(
+                "image",
+                threads=settings.engine_workers,
+                waiting=settings.limits.waiting_queries,
+            ),
             result_pool=WorkPool(
                 "result", threads=_RESULT_THREADS, waiting=settings.limits.waiting_queries
             ),
@@ -87,7 +95,7 @@ class ApiState:
     def close(self) -> None:
         """End the pools; what runs in them has been aborted by then."""
         self.waiters.close()
-        for pool in (self.query_pool, self.result_pool, self.metadata_pool):
+        for pool in (self.query_pool, self.image_pool, self.result_pool, self.metadata_pool):
             pool.close()
 
     @property
@@ -108,12 +116,14 @@ class ApiState:
             file_bytes=self.settings.tap.upload_mb * 1_000_000,
         )
 
-    def gate(self, principal: Principal, address: str | None) -> QueryGate:
-        """Return the way of one query of a caller to the pool of queries."""
+    def gate(
+        self, principal: Principal, address: str | None, *, pool: WorkPool | None = None
+    ) -> QueryGate:
+        """Return the way of one query of a caller to a pool, by default that of queries."""
         return QueryGate(
             quotas=self.context.quotas,
             waiters=self.waiters,
-            pool=self.query_pool,
+            pool=pool or self.query_pool,
             principal=principal,
             address=address,
         )
