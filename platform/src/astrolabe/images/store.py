@@ -205,7 +205,8 @@ class ImageStore:
     def newest(self) -> datetime | None:
         """Return when the youngest image was written, `None` without images."""
         with self._database.read() as connection:
-            return connection.execute(select(func.max(IMAGE.c.imported))).scalar_one()
+            found: datetime | None = connection.scalar(select(func.max(IMAGE.c.imported)))
+        return found
 
     def scan(
         self, collection: str | None = None, *, since: datetime | None = None
