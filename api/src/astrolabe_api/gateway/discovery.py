@@ -5,7 +5,8 @@ Its JSON schema is a promise to clients: fields may be added, never removed or c
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Final, Literal
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from astrolabe.catalogs.model import CatalogView
 from astrolabe.config import Settings
 from astrolabe.core.version import SERVER_SOFTWARE, VERSION
+from astrolabe.images.model import ImageCollection
 from astrolabe.tables.model import SchemaMeta, TableMeta, quote_name
 from astrolabe_api.common.state import public_base
 
@@ -68,7 +70,7 @@ class Collection(_Part):
 
     name: str = Field(description="Name of the collection.")
     description: str | None = Field(description="What the collection holds.")
-    url: str = Field(description="Address of the collection.")
+    url: str = Field(description="Address of the list of its images (SIA 2.0).")
 
 
 class Discovery(_Part):
@@ -89,8 +91,16 @@ class Discovery(_Part):
     collections: list[Collection] = Field(description="All image collections.")
 
 
-def discovery_document(settings: Settings, view: CatalogView) -> Discovery:
-    """Return the document for the platform that `settings` describe."""
+def discovery_document(
+    settings: Settings, view: CatalogView, collections: Iterable[ImageCollection]
+) -> Discovery:
+    """Return the document for the platform that `settings` describe.
+
+    Parameters
+    ----------
+    view, collections
+        The tables and the collections of images that the caller may see.
+    """
     base = public_base(settings)
     return Discovery(
         title=settings.server.title,
@@ -102,49 +112,66 @@ def discovery_document(settings: Settings, view: CatalogView) -> Discovery:
         generation=view.generation,
         services=_services(base),
         schemas=[_schema(base, schema) for schema in view.schemas],
-        collections=[],
+        collections=[
+            Collection(
+                name=collection.name,
+                description=collection.description or collection.title or None,
+                url=f"{base}/api/sia/query?COLLECTION={quote(collection.name)}",
+            )
+            for collection in collections
+        ],
     )
 
 
+_SERVICES: Final = (
+    ("tap", "Queries in ADQL (Table Access Protocol)", "ivo://ivoa.net/std/TAP", "1.1"),
+    (
+        "scs",
+        "Rows by position (Simple Cone Search), one service for each table",
+        "ivo://ivoa.net/std/ConeSearch",
+        "1.03",
+    ),
+    (
+        "sia",
+        "Images by position, band and time (Simple Image Access)",
+        "ivo://ivoa.net/std/SIA",
+        "2.0",
+    ),
+    ("cutout", "Cutouts of images (SODA)", "ivo://ivoa.net/std/SODA", "1.0"),
+    ("datalink", "What belongs to an image or an object", "ivo://ivoa.net/std/DataLink", "1.1"),
+)
+"""Services with capabilities: name below ``/api``, title, standard and its version."""
+
+_OTHERS: Final = (
+    ("mosaic", "Mosaics and coadds on demand, as jobs", None, None, "/api/mosaic"),
+    (
+        "hips",
+        "Images of the sky to zoom into (HiPS)",
+        "ivo://ivoa.net/std/hips#hipslist-1.0",
+        "1.0",
+        "/api/hips/hipslist",
+    ),
+    ("jobs", "All jobs of the caller, of every service", None, None, "/api/jobs"),
+    ("health", "State of the platform's parts", None, None, "/health"),
+    ("api", "Description of the HTTP API (OpenAPI)", None, None, "/api/openapi.json"),
+)
+
+
 def _services(base: str) -> list[Service]:
-    return [
+    with_capabilities = [
         Service(
-            name="tap",
-            title="Queries in ADQL (Table Access Protocol)",
-            standard_id="ivo://ivoa.net/std/TAP",
-            version="1.1",
-            url=f"{base}/api/tap",
-            capabilities=f"{base}/api/tap/capabilities",
-        ),
-        Service(
-            name="scs",
-            title="Rows by position (Simple Cone Search), one service for each table",
-            standard_id="ivo://ivoa.net/std/ConeSearch",
-            version="1.03",
-            url=f"{base}/api/scs",
-            capabilities=f"{base}/api/scs/capabilities",
-        ),
-        Service(
-            name="jobs",
-            title="All jobs of the caller, of every service",
-            standard_id=None,
-            version=None,
-            url=f"{base}/api/jobs",
-        ),
-        Service(
-            name="health",
-            title="State of the platform's parts",
-            standard_id=None,
-            version=None,
-            url=f"{base}/health",
-        ),
-        Service(
-            name="api",
-            title="Description of the HTTP API (OpenAPI)",
-            standard_id=None,
-            version=None,
-            url=f"{base}/api/openapi.json",
-        ),
+            name=name,
+            title=title,
+            standard_id=standard,
+            version=version,
+            url=f"{base}/api/{name}",
+            capabilities=f"{base}/api/{name}/capabilities",
+        )
+        for name, title, standard, version in _SERVICES
+    ]
+    return with_capabilities + [
+        Service(name=name, title=title, standard_id=standard, version=version, url=f"{base}{path}")
+        for name, title, standard, version, path in _OTHERS
     ]
 
 

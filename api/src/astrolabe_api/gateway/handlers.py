@@ -10,10 +10,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
 from astrolabe.core.errors import BadParameterError
+from astrolabe.identity import Principal
 from astrolabe.jobs.model import Phase
 from astrolabe_api.common.auth import Caller, open_to_all, public, requires
 from astrolabe_api.common.metrics import METRICS_MIME, render_metrics
-from astrolabe_api.common.state import State, public_base
+from astrolabe_api.common.state import ApiState, State, public_base
 from astrolabe_api.gateway.discovery import DISCOVERY_PATH, Discovery, discovery_document
 from astrolabe_api.gateway.forward import forward_router
 from astrolabe_api.gateway.gms import gms_router
@@ -114,15 +115,14 @@ class _Gateway:
         return Response(render_metrics(), headers={"Content-Type": METRICS_MIME})
 
     async def discovery(self, state: State, caller: Caller) -> Response:
-        view = await run_in_threadpool(state.context.readable.view, caller)
-        document = discovery_document(state.settings, view)
+        document = await run_in_threadpool(_discovery, state, caller)
         return JSONResponse(
             document.model_dump(mode="json", by_alias=True), headers={"Cache-Control": "no-cache"}
         )
 
     async def landing(self, state: State, caller: Caller) -> Response:
-        view = await run_in_threadpool(state.context.readable.view, caller)
-        return landing_page(discovery_document(state.settings, view), user=caller.username)
+        document = await run_in_threadpool(_discovery, state, caller)
+        return landing_page(document, user=caller.username)
 
     async def jobs(
         self,
@@ -152,6 +152,13 @@ class _Gateway:
             if method in _OPENAPI_METHODS
         ]
         return api_page(state.settings.server.title, listed)
+
+
+def _discovery(state: ApiState, caller: Principal) -> Discovery:
+    context = state.context
+    return discovery_document(
+        state.settings, context.readable.view(caller), context.images.access.collections(caller)
+    )
 
 
 def _phases(names: list[str]) -> tuple[Phase, ...]:

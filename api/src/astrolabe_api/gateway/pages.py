@@ -51,6 +51,15 @@ def landing_page(discovery: Discovery, *, user: str | None = None) -> HTMLRespon
         for table in schema.tables
     ]
     tables = _table(("Table", "Rows", "Description"), rows) if rows else "<p>None yet.</p>"
+    collections = [
+        (f"<code>{text(c.name)}</code>", text(c.description or ""), _link(c.url))
+        for c in discovery.collections
+    ]
+    images = (
+        _table(("Collection", "Description", "List of its images"), collections)
+        if collections
+        else "<p>None yet.</p>"
+    )
     tap = discovery.services[0].url
     example = f"import pyvo\n\ntap = pyvo.dal.TAPService({tap!r})\n"
     name = discovery.schemas[0].tables[0].name if rows else "tap_schema.tables"
@@ -62,7 +71,8 @@ def landing_page(discovery: Discovery, *, user: str | None = None) -> HTMLRespon
         f"<p>{_who(user)}</p>"
         f"<h2>Services</h2>{services}"
         f"<h2>A first query</h2><pre>{text(example)}</pre>"
-        f"<h2>Tables</h2>{tables}",
+        f"<h2>Tables</h2>{tables}"
+        f"<h2>Images</h2><p><a href='/sky'>Look at the sky</a></p>{images}",
     )
 
 
