@@ -9,7 +9,7 @@ from urllib.parse import quote
 from astrolabe.catalogs.model import CatalogView
 from astrolabe.sky.healpix import cell_centers
 from astrolabe_api.common.documents import Document
-from astrolabe_api.common.vosi import security_methods
+from astrolabe_api.common.vosi import capability, security_methods
 from astrolabe_api.common.xml import XML_DECLARATION, attribute, element, text
 from astrolabe_api.scs.columns import SCS_STANDARD_ID
 from astrolabe_api.scs.requests import MAX_RADIUS_DEG
@@ -66,10 +66,7 @@ def capabilities_document(
         _cone_capability(view, table, base=base, maxrec=maxrec, methods=methods) for table in tables
     ]
     parts += [
-        f'<capability standardID="ivo://ivoa.net/std/VOSI#{name}">\n'
-        '<interface xsi:type="vs:ParamHTTP" role="std">\n'
-        f'<accessURL use="full">{text(f"{own}/{name}")}</accessURL>\n'
-        "</interface>\n</capability>\n"
+        capability(f"ivo://ivoa.net/std/VOSI#{name}", f"{own}/{name}")
         for name in ("capabilities", "availability")
     ]
     return Document(

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from astrolabe.core.errors import AstrolabeError
 from astrolabe.identity import Principal
 from astrolabe_api.common.auth import Caller, public, requires
+from astrolabe_api.common.availability import availability
 from astrolabe_api.common.documents import Document, document_response
 from astrolabe_api.common.errors import add_challenges
 from astrolabe_api.common.hiding import hiding
@@ -18,7 +18,6 @@ from astrolabe_api.common.params import read_parameters
 from astrolabe_api.common.rendering import wants_gzip
 from astrolabe_api.common.requests import is_head, notes_of
 from astrolabe_api.common.state import ApiState, State, takes_anonymous
-from astrolabe_api.common.vosi import availability_document
 from astrolabe_api.scs.capabilities import SCS_PATH, capabilities_document
 from astrolabe_api.scs.requests import read_cone_request
 from astrolabe_api.scs.search import ConeTable, cone_response, cone_tables, find_cone_table
@@ -33,7 +32,7 @@ def scs_routers() -> tuple[APIRouter, ...]:
     for path, methods, handler, summary in (
         ("", ["GET"], _all_capabilities, "Every cone search there is (VOSI)"),
         ("/capabilities", ["GET"], _all_capabilities, "Every cone search there is (VOSI)"),
-        ("/availability", ["GET"], _availability, "Whether cone searches are up (VOSI)"),
+        ("/availability", ["GET"], availability, "Whether cone searches are up (VOSI)"),
         # The first route of a path tells which methods there are; OpenAPI wants one for each.
         ("/{table}", ["GET", "POST"], _search, ""),
         ("/{table}", ["GET"], _search, "Rows of a table by position"),
@@ -78,21 +77,11 @@ async def _capabilities(request: Request, table: str, state: State, caller: Call
     return add_challenges(request, document_response(request, document))
 
 
-async def _availability(request: Request, state: State) -> Response:
-    note = None
-    try:
-        await run_in_threadpool(state.context.catalog.view)
-    except AstrolabeError as exc:
-        note = str(exc)
-    document = availability_document(available=note is None, since=state.started, note=note)
-    return document_response(request, Document(document))
-
-
 async def _table_availability(
     request: Request, table: str, state: State, caller: Caller
 ) -> Response:
     await _find(state, table, caller)
-    return await _availability(request, state)
+    return await availability(request, state)
 
 
 async def _find(state: ApiState, name: str, caller: Principal) -> ConeTable:

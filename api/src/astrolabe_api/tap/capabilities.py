@@ -9,7 +9,7 @@ from astrolabe.config import Settings
 from astrolabe.tables.formats import OUTPUT_FORMATS, OutputFormat
 from astrolabe_api.common.documents import Document
 from astrolabe_api.common.state import public_base, takes_anonymous
-from astrolabe_api.common.vosi import security_methods
+from astrolabe_api.common.vosi import capability, security_methods
 from astrolabe_api.common.xml import XML_DECLARATION, attribute, element, text
 
 __all__ = ["TAP_PATH", "capabilities_document"]
@@ -43,9 +43,9 @@ def capabilities_document(settings: Settings, *, modified: datetime) -> Document
     methods = security_methods(anonymous=takes_anonymous(settings, "tap"))
     parts = (
         _tap_capability(settings, base, methods=methods),
-        _plain_capability("ivo://ivoa.net/std/VOSI#capabilities", f"{base}/capabilities"),
-        _plain_capability("ivo://ivoa.net/std/VOSI#availability", f"{base}/availability"),
-        _plain_capability(
+        capability("ivo://ivoa.net/std/VOSI#capabilities", f"{base}/capabilities"),
+        capability("ivo://ivoa.net/std/VOSI#availability", f"{base}/availability"),
+        capability(
             "ivo://ivoa.net/std/VOSI#tables-1.1", f"{base}/tables", version="1.1", methods=methods
         ),
         _examples_capability(f"{base}/examples", methods=methods),
@@ -107,18 +107,6 @@ def _output_format(output: OutputFormat) -> str:
     identifier = "" if output.ivo_id is None else f" ivo-id={attribute(output.ivo_id)}"
     aliases = "".join(element("alias", alias) for alias in output.aliases)
     return f"<outputFormat{identifier}>{element('mime', output.mime)}{aliases}</outputFormat>\n"
-
-
-def _plain_capability(
-    standard_id: str, address: str, *, version: str | None = None, methods: str = ""
-) -> str:
-    versioned = "" if version is None else f" version={attribute(version)}"
-    return (
-        f"<capability standardID={attribute(standard_id)}>\n"
-        f'<interface xsi:type="vs:ParamHTTP" role="std"{versioned}>\n'
-        f'<accessURL use="full">{text(address)}</accessURL>\n'
-        f"{methods}</interface>\n</capability>\n"
-    )
 
 
 def _examples_capability(address: str, *, methods: str) -> str:

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from astrolabe.core.errors import AstrolabeError
 from astrolabe.core.ids import new_job_id
 from astrolabe_api.common.auth import Caller, public, requires
-from astrolabe_api.common.documents import Document, document_response
+from astrolabe_api.common.availability import availability
+from astrolabe_api.common.documents import document_response
 from astrolabe_api.common.errors import add_challenges
 from astrolabe_api.common.hiding import hiding
 from astrolabe_api.common.params import read_parameters
@@ -19,7 +19,6 @@ from astrolabe_api.common.rendering import wants_gzip
 from astrolabe_api.common.requests import is_head, notes_of
 from astrolabe_api.common.state import ApiState, State
 from astrolabe_api.common.uws import uws_router
-from astrolabe_api.common.vosi import availability_document
 from astrolabe_api.tap.capabilities import TAP_PATH, capabilities_document
 from astrolabe_api.tap.examples import ExamplesCache
 from astrolabe_api.tap.jobs import TapJobs
@@ -39,7 +38,7 @@ def tap_routers() -> tuple[APIRouter, ...]:
         ("/sync", "GET", read, tap.sync, "Run a query and stream its result"),
         ("/sync", "POST", read, tap.sync, "Run a query, perhaps with uploads, and stream it"),
         ("/capabilities", "GET", public(), tap.capabilities, "What the service can do (TAPRegExt)"),
-        ("/availability", "GET", public(), tap.availability, "Whether the service is up (VOSI)"),
+        ("/availability", "GET", public(), availability, "Whether the service is up (VOSI)"),
         ("/tables", "GET", read, tap.tables, "All tables and their columns (VOSI)"),
         ("/tables/{name:path}", "GET", read, tap.table, "One table and its columns (VOSI)"),
         ("/examples", "GET", read, tap.examples, "Queries that run on what is installed (DALI)"),
@@ -87,15 +86,6 @@ class _Tap:
     async def capabilities(self, request: Request, state: State) -> Response:
         document = capabilities_document(state.settings, modified=state.started)
         return add_challenges(request, document_response(request, document))
-
-    async def availability(self, request: Request, state: State) -> Response:
-        note = None
-        try:
-            await run_in_threadpool(state.context.catalog.view)
-        except AstrolabeError as exc:
-            note = str(exc)
-        document = availability_document(available=note is None, since=state.started, note=note)
-        return document_response(request, Document(document))
 
     async def tables(self, request: Request, state: State, caller: Caller) -> Response:
         options = await _tableset_options(request, state)
