@@ -12,7 +12,8 @@ from astrolabe_api.common.params import Parameters
 __all__ = ["job_parameters", "read_phases", "read_time", "wait_seconds"]
 
 _CONTROL = ("PHASE", "RUNID", "ACTION", "WAIT", "EXECUTIONDURATION", "DESTRUCTION")
-_MAX_PARAMETERS = 200
+_MAX_PARAMETERS = 1000
+"""As many as one form may have: a job of cutouts may name hundreds of images."""
 
 
 def job_parameters(parameters: Parameters) -> tuple[JobParameter, ...]:
