@@ -21,15 +21,16 @@ The tree::
     │   ├── UploadInvalidError      upload-invalid      400
     │   ├── TooLargeError           too-large           413
     │   └── ImportRefusedError      import-refused      400
-    ├── NoOverlapError              no-overlap          204
     ├── UnauthenticatedError        unauthenticated     401
     ├── ForbiddenError              forbidden           403
     ├── NotFoundError               not-found           404
+    ├── NoOverlapError              no-overlap          204
     ├── MethodNotAllowedError       method-not-allowed  405
     ├── ConflictError               conflict            409
     ├── QuotaExceededError          quota-exceeded      429
     ├── QueryTimeoutError           timeout             400
     ├── CancelledError              cancelled           499
+    ├── ImageInvalidError           image-invalid       500
     ├── OverloadError               overload            503
     └── StorageFullError            storage-full        507
 """
@@ -50,6 +51,7 @@ __all__ = [
     "CancelledError",
     "ConflictError",
     "ForbiddenError",
+    "ImageInvalidError",
     "ImportRefusedError",
     "InternalError",
     "MethodNotAllowedError",
@@ -221,14 +223,6 @@ class ImportRefusedError(RequestError):
     title = "Import refused"
 
 
-class NoOverlapError(AstrolabeError):
-    """What was asked for lies outside of the data; the standard of cutouts makes that no fault."""
-
-    code = "no-overlap"
-    status = 204
-    title = "No overlap"
-
-
 class UnauthenticatedError(AstrolabeError):
     """The caller must log in first."""
 
@@ -251,6 +245,25 @@ class NotFoundError(AstrolabeError):
     code = "not-found"
     status = 404
     title = "Not found"
+
+
+class NoOverlapError(AstrolabeError):
+    """What was asked for and the image have nothing in common.
+
+    SODA 1.0, section 5.1: that is no fault, the answer is empty.
+    """
+
+    code = "no-overlap"
+    status = 204
+    title = "No overlap"
+
+
+class ImageInvalidError(AstrolabeError):
+    """An image's file is broken, or is not what it was when it was imported."""
+
+    code = "image-invalid"
+    status = 500
+    title = "Broken image"
 
 
 class MethodNotAllowedError(AstrolabeError):

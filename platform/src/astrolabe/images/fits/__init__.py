@@ -1,0 +1,1 @@
+"""FITS files read by ranges: headers, where the pixels lie, and the pixels of any box."""

@@ -1,0 +1,176 @@
+"""Axes of cubes beside the sky: wavelength, time and polarisation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from astropy.time import Time
+from astropy.wcs import WCS
+
+__all__ = ["PolarisationAxis", "SpectralAxis", "TimeAxis"]
+
+FloatArray = npt.NDArray[np.float64]
+
+STOKES: Final = {
+    1: "I", 2: "Q", 3: "U", 4: "V", -1: "RR", -2: "LL", -3: "RL", -4: "LR",
+    -5: "XX", -6: "YY", -7: "XY", -8: "YX", 5: "POLI", 7: "POLI", 6: "POLA",
+}  # fmt: skip
+"""Polarisation states (ObsCore 1.1, section B.6.6.1) by FITS's numbers (FITS 4.0, table 29)."""
+
+_MAX_LENGTH: Final = 1 << 24  # pixels of an axis whose edges are listed
+_TIME_TYPES: Final = frozenset(
+    {"TIME", "UTC", "TAI", "TT", "TDT", "ET", "TDB", "TCB", "TCG", "MJD", "JD"}
+)
+_SCALES: Final = {"TDT": "tt", "ET": "tt", "IAT": "tai", "GMT": "utc", "GPS": "tai"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _EdgedAxis:
+    """An axis of numbers.
+
+    Parameters
+    ----------
+    axis
+        Of the pixels, in NumPy's order.
+    edges
+        (n + 1,) values at the borders of the pixels; they may rise or fall.
+    """
+
+    axis: int
+    edges: FloatArray
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Lowest and highest value that a pixel has, out to its border."""
+        return float(np.nanmin(self.edges)), float(np.nanmax(self.edges))
+
+    def pixels(self, low: float, high: float) -> tuple[int, int] | None:
+        """Return the pixels, as first and one after the last, that have part in an interval.
+
+        A border that two pixels share belongs to the first of them where the interval is longer
+        than a point; `None` if no pixel has part in it.
+        """
+        lower = np.minimum(self.edges[:-1], self.edges[1:])
+        upper = np.maximum(self.edges[:-1], self.edges[1:])
+        if low == high:
+            hit = np.flatnonzero((lower <= low) & (upper >= high))[:1]
+        else:
+            hit = np.flatnonzero((upper > low) & (lower < high))
+        return (int(hit[0]), int(hit[-1]) + 1) if hit.size else None
+
+
+class SpectralAxis(_EdgedAxis):
+    """Wavelengths in vacuum (m)."""
+
+    @classmethod
+    def find(cls, wcs: WCS, shape: Sequence[int]) -> SpectralAxis | None:
+        """Return the spectral axis of a WCS; `None` if it has none that can be made metres.
+
+        Frequencies, energies, wave numbers, wavelengths in air and velocities with a rest
+        frequency or wavelength are turned into wavelengths in vacuum, exactly.
+        """
+        place = wcs.wcs.spec
+        if not 0 <= place < len(shape) or shape[-1 - place] > _MAX_LENGTH:
+            return None
+        try:
+            alone = wcs.sub([place + 1])
+            if not alone.wcs.ctype[0].startswith("WAVE"):
+                alone.wcs.sptr("WAVE-???")
+            length = shape[-1 - place]
+            edges = alone.wcs_pix2world(np.arange(length + 1) - 0.5, 0)[0]
+        except Exception:  # noqa: BLE001 - wcslib's errors have many classes; all mean "unknown"
+            return None
+        if not np.isfinite(edges).all() or (edges < 0.0).any():
+            return None
+        return cls(len(shape) - 1 - place, np.asarray(edges, dtype=np.float64))
+
+
+class TimeAxis(_EdgedAxis):
+    """Times (MJD, UTC)."""
+
+    @classmethod
+    def find(cls, wcs: WCS, shape: Sequence[int]) -> TimeAxis | None:
+        """Return the time axis of a WCS, if it has one."""
+        for place, ctype in enumerate(list(wcs.wcs.ctype)[: len(shape)]):
+            kind = ctype.partition("-")[0].strip().upper()
+            if kind not in _TIME_TYPES or shape[-1 - place] > _MAX_LENGTH:
+                continue
+            try:
+                alone = wcs.sub([place + 1])
+                values = alone.wcs_pix2world(np.arange(shape[-1 - place] + 1) - 0.5, 0)[0]
+                edges = _as_mjd(wcs, kind, str(alone.wcs.cunit[0]), values)
+            except Exception:  # noqa: BLE001 - of many classes; all mean "unknown"
+                return None
+            if edges is None or not np.isfinite(edges).all():
+                return None
+            return cls(len(shape) - 1 - place, edges)
+        return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PolarisationAxis:
+    """Polarisation states.
+
+    Parameters
+    ----------
+    axis
+        Of the pixels, in NumPy's order.
+    states
+        Of each pixel, as ObsCore writes them; nothing where a number means none.
+    """
+
+    axis: int
+    states: tuple[str, ...]
+
+    @classmethod
+    def find(cls, wcs: WCS, shape: Sequence[int]) -> PolarisationAxis | None:
+        """Return the Stokes axis of a WCS, if it has one."""
+        for place, ctype in enumerate(list(wcs.wcs.ctype)[: len(shape)]):
+            if ctype.strip().upper() != "STOKES" or shape[-1 - place] > 1000:
+                continue
+            try:
+                alone = wcs.sub([place + 1])
+                numbers = alone.wcs_pix2world(np.arange(shape[-1 - place]), 0)[0]
+            except Exception:  # noqa: BLE001 - of many classes; all mean "unknown"
+                return None
+            states = tuple(
+                STOKES.get(round(n), "") if math.isfinite(n) else "" for n in numbers.tolist()
+            )
+            return cls(len(shape) - 1 - place, states)
+        return None
+
+    def pixels(self, wanted: Sequence[str]) -> tuple[int, int] | None:
+        """Return the pixels, as first and one after the last, from the first to the last state."""
+        asked = {state.upper() for state in wanted}
+        hit = [i for i, state in enumerate(self.states) if state in asked]
+        return (hit[0], hit[-1] + 1) if hit else None
+
+
+_DAYS: Final = {"s": 86400.0, "min": 1440.0, "h": 24.0, "d": 1.0, "a": 1 / 365.25, "yr": 1 / 365.25}
+
+
+def _as_mjd(wcs: WCS, kind: str, unit: str, values: Any) -> FloatArray | None:
+    """Return times (MJD, UTC) of an axis (FITS 4.0, section 9)."""
+    per_day = _DAYS.get(unit or wcs.wcs.timeunit.strip() or "s")
+    if per_day is None:
+        return None
+    days = np.asarray(values, dtype=np.float64) / per_day
+    if kind == "JD":
+        mjd = days - 2400000.5
+    elif kind == "MJD":
+        mjd = days
+    else:
+        reference = wcs.wcs.mjdref
+        if not np.isfinite(reference).all():
+            return None
+        mjd = days + float(reference[0]) + float(reference[1])
+    system = kind if kind not in {"TIME", "MJD", "JD"} else wcs.wcs.timesys.strip().upper() or "UTC"
+    scale = _SCALES.get(system, system.lower())
+    if scale not in Time.SCALES or scale in {"utc", "ut1", "local"}:
+        return mjd
+    return np.asarray(Time(mjd, format="mjd", scale=scale).utc.mjd, dtype=np.float64)

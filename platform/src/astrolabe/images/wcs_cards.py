@@ -1,0 +1,87 @@
+"""Picks the cards that a WCS is made of, and moves them when pixels are cut out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from astrolabe.images.fits.cards import CardValue, FitsHeader
+
+__all__ = ["is_wcs_keyword", "shifted_header", "wcs_cards"]
+
+_WCS: Final = re.compile(
+    r"(WCSAXES|CTYPE\d+|CUNIT\d+|CRVAL\d+|CRPIX\d+|CDELT\d+|CROTA\d+|CNAME\d+|CRDER\d+|CSYER\d+"
+    r"|PC\d+_\d+|CD\d+_\d+|PV\d+_\d+|PS\d+_\d+|PROJP\d+|LONPOLE|LATPOLE|WCSNAME|RADESYS|EQUINOX"
+    r"|RESTFRQ|RESTWAV|SPECSYS|SSYSOBS|SSYSSRC|VELOSYS|ZSOURCE|VELANGL|VELREF)[A-Z]?\Z"
+    r"|(RADECSYS|EPOCH|RESTFREQ|NAXIS\d*|BITPIX|SIMPLE|XTENSION"
+    r"|OBSGEO-[XYZLBH]|OBSORBIT|DATE-(OBS|BEG|AVG|END)|MJD-(OBS|BEG|AVG|END)|MJDREF[IF]?|JDREF[IF]?"
+    r"|DATEREF|TIMESYS|TREFPOS|TREFDIR|TIMEUNIT|TIMEOFFS|TIMEPIXR|PLEPHEM|JEPOCH|BEPOCH|TSTART|TSTOP"
+    r"|[AB]P?_(ORDER|DMAX|\d_\d)|WAT\d+_\d+|D2IMEXT|D2IMERR\d*|D2IMDIS\d+|D2IM\d+|D2IMARR|AXISCORR"
+    r"|CPDIS\d+[A-Z]?|CQDIS\d+[A-Z]?|DP\d+[A-Z]?|DQ\d+[A-Z]?|CPERR\d+[A-Z]?"
+    r"|AMD[XY]\d+|PPO\d+|CNPIX\d|PLTRA[HMS]|PLTDEC(SN|D|M|S)|[XY]PIXELSZ|PLTSCALE)\Z"
+)
+_CRPIX: Final = re.compile(r"CRPIX(\d+)[A-Z]?\Z")
+_LTV: Final = re.compile(r"(LTV|CNPIX)(\d)\Z")
+# What makes a header one that has a WCS at all.
+_ESSENTIAL: Final = re.compile(r"(CTYPE\d+[A-Z]?|AMDX1)\Z")
+
+
+def is_wcs_keyword(keyword: str) -> bool:
+    """Whether a keyword may belong to a WCS."""
+    return _WCS.match(keyword) is not None
+
+
+def wcs_cards(header: FitsHeader) -> FitsHeader | None:
+    """Return the cards of a header's WCS, or `None` if it has none."""
+    keywords = list(header)
+    if not any(_ESSENTIAL.match(keyword) for keyword in keywords):
+        return None
+    kept: list[str] = []
+    of_wcs = False
+    for keyword, card in zip(keywords, header.cards, strict=True):
+        # What continues a long string goes with it.
+        of_wcs = of_wcs if keyword == "CONTINUE" else is_wcs_keyword(keyword)
+        if of_wcs:
+            kept.append(card)
+    return FitsHeader(kept)
+
+
+def shifted_header(header: FitsHeader, first: Sequence[int]) -> dict[str, CardValue]:
+    """Return the WCS keywords that change when pixels are cut away in front.
+
+    Parameters
+    ----------
+    header
+        Of the whole image.
+    first
+        The first pixel that is kept along each FITS axis, from 0; x comes first.
+
+    Returns
+    -------
+    dict
+        CRPIXn of the WCS and of all its alternatives (a missing one counts as 0), LTVn, which IRAF
+        keeps for the same end, and the corner of a scanned plate.  SIP, TPV and the others refer
+        to CRPIXn and need nothing else.
+    """
+    changed: dict[str, CardValue] = {}
+    alternatives = {""}
+    for keyword in header:
+        found = _LTV.match(keyword)
+        if found is not None and int(found[2]) <= len(first):
+            step = first[int(found[2]) - 1]
+            sign = -1 if found[1] == "LTV" else 1
+            changed[keyword] = header.number(keyword, 0.0) + sign * step
+        found = _CRPIX.match(keyword)
+        if found is not None:
+            alternatives.add(keyword[len("CRPIX") + len(found[1]) :])
+        elif keyword.startswith("CTYPE"):
+            alternatives.add(keyword.removeprefix("CTYPE").lstrip("0123456789"))
+    for letter in alternatives:
+        has_wcs = any(f"{name}{i}{letter}" in header for name in ("CTYPE", "CRPIX", "CRVAL")
+                      for i in range(1, len(first) + 1))  # fmt: skip
+        for i, step in enumerate(first, start=1):
+            keyword = f"CRPIX{i}{letter}"
+            if step and (keyword in header or has_wcs):
+                changed[keyword] = header.number(keyword, 0.0) - step
+    return changed
