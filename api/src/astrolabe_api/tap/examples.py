@@ -55,6 +55,10 @@ def example_queries(view: CatalogView) -> Iterator[Example]:
     with_positions = [table for table in tables if table.ra_column and table.dec_column]
     for table in with_positions[:_EXAMPLES_OF_A_KIND]:
         yield _cone(view, table)
+    for table in tables:
+        outline = next((column for column in table.columns if column.xtype == "polygon"), None)
+        if outline is not None:
+            yield _footprints(view, table, outline)
     keys = [key for key in visible_keys(view.schemas) if key.target_table in by_name]
     for key in keys[:_EXAMPLES_OF_A_KIND]:
         yield _join(by_name[key.from_table], by_name[key.target_table], key)
@@ -88,6 +92,21 @@ def _cone(view: CatalogView, table: TableMeta) -> Example:
             f"SELECT TOP 100 {columns}\nFROM {table.adql_name}\n"
             f"WHERE 1 = CONTAINS(POINT('ICRS', {ra}, {dec}), "
             f"CIRCLE('ICRS', {ra_deg:.4f}, {dec_deg:.4f}, 0.05))"
+        ),
+        table=table.adql_name,
+    )
+
+
+def _footprints(view: CatalogView, table: TableMeta, outline: Column) -> Example:
+    ra_deg, dec_deg = _some_position(view, table)
+    columns = ", ".join(quote_name(column.name) for column in _telling_columns(table))
+    return Example(
+        name=f"Footprints in {table.adql_name}",
+        explanation="All rows whose footprint has a part within 6 arcminutes of a position.",
+        query=(
+            f"SELECT TOP 100 {columns}\nFROM {table.adql_name}\n"
+            f"WHERE 1 = INTERSECTS({quote_name(outline.name)}, "
+            f"CIRCLE('ICRS', {ra_deg:.4f}, {dec_deg:.4f}, 0.1))"
         ),
         table=table.adql_name,
     )
