@@ -1,0 +1,1 @@
+"""Writers of cutouts: FITS, pictures, and bundles of many stamps."""
