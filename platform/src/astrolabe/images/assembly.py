@@ -7,11 +7,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+from pydantic import SecretStr
+
 from astrolabe.catalogs.store import CatalogStore
 from astrolabe.core.database import Database
 from astrolabe.identity.rights import Rights
 from astrolabe.images.access import ImageAccess
+from astrolabe.images.files import ImageFiles, S3Options
+from astrolabe.images.hips.services import HipsServices
 from astrolabe.images.obscore.publish import ObsCorePublisher
+from astrolabe.images.reader import ImageReader
+from astrolabe.images.links.of_images import LinkedImages
 from astrolabe.images.store import ImageStore
 
 __all__ = ["ImageOptions", "ImageServices"]
@@ -22,6 +28,14 @@ __all__ = ["ImageOptions", "ImageServices"]
 class ImageOptions(Protocol):
     """What the services need of the settings section ``images``."""
 
+    @property
+    def s3_endpoint(self) -> str | None: ...
+    @property
+    def s3_region(self) -> str | None: ...
+    @property
+    def s3_access_key(self) -> SecretStr | None: ...
+    @property
+    def s3_secret_key(self) -> SecretStr | None: ...
     @property
     def tile_cache_mb(self) -> int: ...
     @property
@@ -92,9 +106,43 @@ class ImageServices:
         return ImageStore(self._database)
 
     @cached_property
+    def files(self) -> ImageFiles:
+        """Opens image files, local ones and those of the object store."""
+        files = ImageFiles(s3=self.s3_options)
+        self._on_close(files.close)
+        return files
+
+    @cached_property
+    def s3_options(self) -> S3Options:
+        """How to reach the object store; other processes that read files are told."""
+        options = self.options
+        access, secret = options.s3_access_key, options.s3_secret_key
+        return S3Options(
+            endpoint=options.s3_endpoint,
+            region=options.s3_region,
+            access_key=None if access is None else access.get_secret_value(),
+            secret_key=None if secret is None else secret.get_secret_value(),
+        )
+
+    @cached_property
+    def reader(self) -> ImageReader:
+        """Reads the pixels of images."""
+        return ImageReader(
+            self.files,
+            self.folder,
+            cache_bytes=self.options.tile_cache_mb << 20,
+            open_images=self.options.open_images,
+        )
+
+    @cached_property
     def access(self) -> ImageAccess:
         """The images that callers may see and read."""
         return ImageAccess(self.store, self._rights)
+
+    @cached_property
+    def linked(self) -> LinkedImages:
+        """Images with what belongs to them."""
+        return LinkedImages(self.access, authority=self.authority)
 
     @cached_property
     def obscore(self) -> ObsCorePublisher:
@@ -106,4 +154,16 @@ class ImageServices:
             rights=self._rights,
             authority=self.authority,
             public_url=self.public_url,
+        )
+
+    @cached_property
+    def hips(self) -> HipsServices:
+        """HiPS of collections and tables, and coverage."""
+        return HipsServices(
+            folder=self.folder / "hips",
+            rights=self._rights,
+            store=self.store,
+            access=self.access,
+            open_reader=lambda: self.reader,
+            authority=self.authority,
         )
