@@ -1,4 +1,4 @@
-"""`astrolabe table access` and `astrolabe release access`: who may read what."""
+"""`astrolabe table access`, `release access` and `image access`: who may read what."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from astrolabe.factory import ProcessContext
     from astrolabe.identity.access import AccessRule, Resource
 
-__all__ = ["release", "table_access"]
+__all__ = ["apply_rule", "image_access", "release", "rule_options", "table_access"]
 
 _Result = TypeVar("_Result")
 
 
-def _rule_options(function: Callable[..., _Result]) -> Callable[..., _Result]:
+def rule_options(function: Callable[..., _Result]) -> Callable[..., _Result]:
     """Give a command the options that make a rule."""
     options = (
         click.option("--public", "access", flag_value="public", help="Everybody may read."),
@@ -43,7 +43,7 @@ def _rule_options(function: Callable[..., _Result]) -> Callable[..., _Result]:
 
 @click.command("access")
 @click.argument("name", metavar="SCHEMA[.TABLE]")
-@_rule_options
+@rule_options
 @settings_options
 def table_access(*, settings: Settings, name: str, **asked: Any) -> None:  # noqa: ANN401 - options
     """Say who may read a schema or a table; without an option, show it.
@@ -57,7 +57,7 @@ def table_access(*, settings: Settings, name: str, **asked: Any) -> None:  # noq
     kind = "table" if "." in name else "schema"
     resource = Resource.parse(kind, name)
     with ProcessContext.open(settings) as context:
-        _apply(context, resource, **asked)
+        apply_rule(context, resource, **asked)
         view = context.catalog.view()
         known = {key for s, t in view.entries for key in (s.lower(), f"{s}.{t}".lower())}
     if resource.name not in known:
@@ -71,7 +71,7 @@ def release() -> None:
 
 @release.command("access")
 @click.argument("name", metavar="RELEASE")
-@_rule_options
+@rule_options
 @settings_options
 def release_access(*, settings: Settings, name: str, **asked: Any) -> None:  # noqa: ANN401 - options
     """Say who may read the tables of a release; without an option, show it.
@@ -83,10 +83,43 @@ def release_access(*, settings: Settings, name: str, **asked: Any) -> None:  # n
     from astrolabe.identity.access import Resource  # noqa: PLC0415 - the same
 
     with ProcessContext.open(settings) as context:
-        _apply(context, Resource.of_release(name), **asked)
+        apply_rule(context, Resource.of_release(name), **asked)
 
 
-def _apply(
+@click.command("access")
+@click.argument("name", metavar="COLLECTION")
+@rule_options
+@click.option(
+    "--listed/--not-listed",
+    default=None,
+    help="Whether everybody may see what images there are, though not their pixels.",
+)
+@settings_options
+def image_access(*, settings: Settings, name: str, **asked: Any) -> None:  # noqa: ANN401 - options
+    """Say who may read a collection of images; without an option, show it.
+
+    A collection without a rule of its own has its release's. A rule may be made before there is a
+    collection of that name, which is then hidden from its first moment.
+    """
+    from astrolabe.core.errors import NotFoundError  # noqa: PLC0415 - keeps --help fast
+    from astrolabe.factory import ProcessContext  # noqa: PLC0415 - the same
+    from astrolabe.identity.access import Resource  # noqa: PLC0415 - the same
+    from astrolabe.images.model import check_collection_name  # noqa: PLC0415 - the same
+
+    resource = Resource.of_collection(check_collection_name(name))
+    with ProcessContext.open(settings) as context:
+        apply_rule(context, resource, **asked)
+        try:
+            context.images.store.collection(name)
+        except NotFoundError:
+            click.echo(f"There is no collection {name} yet; the rule waits for one.", err=True)
+            return
+        if any(value for value in asked.values()) or asked["listed"] is not None:
+            # Rows of ObsCore say who may have the pixels.
+            context.images.obscore.publish()
+
+
+def apply_rule(
     context: ProcessContext,
     resource: Resource,
     *,
@@ -95,12 +128,14 @@ def _apply(
     inherit: bool,
     owner: str | None,
     embargo: str | None,
+    listed: bool | None = None,
 ) -> None:
     """Make the rule that the options ask for, and say what holds now."""
     from astrolabe.identity.access import Access, AccessRule  # noqa: PLC0415 - keeps --help fast
     from astrolabe.identity.authority import OPERATOR  # noqa: PLC0415 - the same
 
-    wanted = access is not None or group is not None or owner is not None or embargo is not None
+    given = (access, group, owner, embargo, listed)
+    wanted = any(value is not None for value in given)
     if inherit and wanted:
         raise click.UsageError("--inherit goes with no other option")
     if access == "private" and group is not None and embargo is None:
@@ -121,7 +156,7 @@ def _apply(
             group=group or (present.group if access is None else None),
             owner=owner or present.owner,
             embargo_until=ends,
-            listed=present.listed,
+            listed=present.listed if listed is None else listed,
         )
         context.rights.set_rule(resource, rule, by=OPERATOR)
     _show(context, resource)
@@ -144,6 +179,8 @@ def _described(rule: AccessRule) -> str:
         text += f" {rule.group}" if rule.access == "group" else f", before that group {rule.group}"
     if rule.owner is not None:
         text += f", owner {rule.owner}"
+    if rule.listed:
+        text += ", listed"
     if rule.embargo_until is not None:
         text += f", embargo until {format_utc(rule.embargo_until)}"
     return text
