@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from astrolabe.adql.tree import CheckedQuery
+from astrolabe.catalogs.model import RowFilter
 
 __all__ = ["ArrowScan", "CancelToken", "Engine", "FileScan", "QueryPlan", "ResultStream", "Scan"]
 
@@ -44,6 +45,11 @@ class FileScan:
     groups
         For each of `paths`, the numbers (from 0) of the only row groups that can match; `None`
         where the list would be too long to be worth it: then any row group may match.
+    costly
+        Whether the query's condition costs so much a row that rows outside of `healpix_ranges`
+        should not be given to it.
+    row_filter
+        The only rows that may be read: part of the scan, since no query may see others.
     estimated_rows
         Rows of those row groups, before any condition.
     estimated_bytes
@@ -53,6 +59,8 @@ class FileScan:
     paths: tuple[str, ...]
     healpix_ranges: npt.NDArray[np.int64] | None = None
     groups: tuple[tuple[int, ...], ...] | None = None
+    costly: bool = False
+    row_filter: RowFilter | None = None
     estimated_rows: int | None = None
     estimated_bytes: int | None = None
 

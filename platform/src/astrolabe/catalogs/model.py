@@ -14,11 +14,15 @@ from astrolabe.tables.model import SchemaMeta, TableMeta
 __all__ = [
     "INDEX_FIRST_CELL",
     "INDEX_SPAN",
+    "STRAY_BOUND",
     "STRAY_KEY",
     "CatalogView",
     "DirectorLink",
+    "FootprintIndex",
     "KeyIndex",
     "PartitionIndex",
+    "RowFilter",
+    "StrayFootprints",
     "TableVersion",
 ]
 
@@ -28,6 +32,10 @@ INDEX_SPAN = "_healpix_29_span"
 
 STRAY_KEY = "cell"
 """Key of the indexes of strays: the cell of a stray or of its director's row."""
+
+
+STRAY_BOUND = "bound_deg"
+"""Column of the lists of stray footprints: how far each reaches from its row's position."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -123,6 +131,49 @@ class DirectorLink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StrayFootprints:
+    """Shapes that reach further from their rows' positions than nearly all others.
+
+    Parameters
+    ----------
+    cells : (n,)
+        Cells of the rows at order 29.
+    centers : (n, 3)
+        Their centres as unit vectors.
+    bound_deg : (n,)
+        How far each reaches at most (degrees); 180 where that is not known.
+    """
+
+    cells: npt.NDArray[np.int64]
+    centers: npt.NDArray[np.float64]
+    bound_deg: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FootprintIndex:
+    """How far the shapes in a column reach from the positions of their rows.
+
+    Parameters
+    ----------
+    bound_deg
+        Each shape lies within this distance (degrees) of its row's position, but for the strays.
+    load_strays
+        Gives the strays.
+    """
+
+    bound_deg: float
+    load_strays: Callable[[], StrayFootprints | None]
+
+
+@dataclass(frozen=True, slots=True)
+class RowFilter:
+    """Which rows of a table a caller may see: those with one of some values in a text column."""
+
+    column: str
+    values: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TableVersion:
     """One immutable version of a table.
 
@@ -146,6 +197,10 @@ class TableVersion:
         By raw column name, where the rows of a value lie.
     links
         The tables whose children its rows are.
+    footprints
+        By raw column name, how far the shapes in it reach.
+    row_filter
+        The only rows that may be read, `None` for all.
     """
 
     meta: TableMeta
@@ -157,6 +212,8 @@ class TableVersion:
     positions_sorted: bool = True
     key_indexes: Mapping[str, KeyIndex] = field(default_factory=dict)
     links: tuple[DirectorLink, ...] = ()
+    footprints: Mapping[str, FootprintIndex] = field(default_factory=dict)
+    row_filter: RowFilter | None = None
 
 
 class CatalogView(Protocol):

@@ -8,13 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
+import pyarrow.parquet as pq
 from sqlalchemy import select
 
 from astrolabe.catalogs.index_file import INDEX_FILE_NAME, IndexCache, empty_index
-from astrolabe.catalogs.model import STRAY_KEY, DirectorLink, KeyIndex, PartitionIndex, TableVersion
+from astrolabe.catalogs.model import (
+    STRAY_BOUND,
+    STRAY_KEY,
+    DirectorLink,
+    FootprintIndex,
+    KeyIndex,
+    PartitionIndex,
+    RowFilter,
+    StrayFootprints,
+    TableVersion,
+)
 from astrolabe.catalogs.schema import SCHEMAS
 from astrolabe.catalogs.versions import (
     VersionRow,
@@ -24,6 +36,7 @@ from astrolabe.catalogs.versions import (
     read_metas,
 )
 from astrolabe.core.database import Database
+from astrolabe.sky.healpix import MAX_ORDER, cell_centers
 from astrolabe.tables.model import SchemaMeta, TableMeta
 
 __all__ = ["NameLike", "StoredView", "TableEntry", "load_view"]
@@ -56,7 +69,7 @@ class TableEntry:
         exist, for an empty table.
     load_index
         Gives the partition index.
-    key_indexes, links
+    key_indexes, links, footprints, row_filter
         As in `TableVersion`.
     """
 
@@ -66,6 +79,8 @@ class TableEntry:
     load_index: Callable[[], PartitionIndex]
     key_indexes: Mapping[str, KeyIndex] = field(default_factory=dict)
     links: tuple[DirectorLink, ...] = ()
+    footprints: Mapping[str, FootprintIndex] = field(default_factory=dict)
+    row_filter: RowFilter | None = None
 
     def open(self) -> TableVersion:
         """Return the version with its partition index."""
@@ -79,6 +94,8 @@ class TableEntry:
             positions_sorted=self.row.positions_sorted,
             key_indexes=self.key_indexes,
             links=self.links,
+            footprints=self.footprints,
+            row_filter=self.row_filter,
         )
 
 
@@ -229,6 +246,7 @@ def _entry(row: VersionRow, meta: TableMeta, root: Path, indexes: IndexCache) ->
             for column, path in (row.details.get("id_indexes") or {}).items()
         },
         links=_links(row, root, indexes),
+        footprints=_footprints(row, root),
     )
 
 
@@ -254,6 +272,33 @@ def _links(row: VersionRow, root: Path, indexes: IndexCache) -> tuple[DirectorLi
             stray_directors=cells(link.get("stray_director_cells")),
         )
         for link in properties.get("directors", ())
+    )
+
+
+def _footprints(row: VersionRow, root: Path) -> Mapping[str, FootprintIndex]:
+    """Return what the importer found of the table's columns of shapes."""
+    properties = row.details.get("properties") or {}
+
+    def strays(path: str | None) -> Callable[[], StrayFootprints | None]:
+        if path is None:
+            return lambda: None
+        return cache(lambda: _read_strays(root / row.folder / path))
+
+    return {
+        found["column"]: FootprintIndex(
+            bound_deg=found["bound_deg"], load_strays=strays(found.get("path"))
+        )
+        for found in properties.get("footprints", ())
+    }
+
+
+def _read_strays(folder: Path) -> StrayFootprints:
+    table = pq.read_table(folder / "strays.parquet", use_threads=False)
+    cells = table.column(STRAY_KEY).to_numpy()
+    return StrayFootprints(
+        cells=cells,
+        centers=cell_centers(MAX_ORDER, cells),
+        bound_deg=table.column(STRAY_BOUND).to_numpy(),
     )
 
 

@@ -27,6 +27,8 @@ from astrolabe.catalogs.engine import (
 )
 from astrolabe.catalogs.engines.plan_files import PlanFileSystem, plan_address
 from astrolabe.catalogs.engines.row_groups import RowGroupReader
+from astrolabe.catalogs.engines.scan_rows import read_scan
+from astrolabe.catalogs.model import RowFilter
 from astrolabe.core.errors import (
     AdqlTypeError,
     AstrolabeError,
@@ -149,7 +151,7 @@ class DuckDBEngine(Engine):
             and scan.estimated_bytes is not None
             and scan.estimated_bytes <= self._small_plan_bytes
         ):
-            return self._reader.read(scan.paths, scan.groups, columns)
+            return read_scan(self._reader, scan, columns)
         stack.enter_context(self._files.listing(scan.paths))
         return _file_relation(scan, columns)
 
@@ -360,7 +362,16 @@ def _file_relation(scan: FileScan, columns: list[str]) -> exp.Expression:
     condition = _range_condition(scan.healpix_ranges)
     if condition is not None:
         query = query.where(condition)
+    if scan.row_filter is not None:
+        query = query.where(_filter_condition(scan.row_filter))
     return query.subquery()
+
+
+def _filter_condition(row_filter: RowFilter) -> exp.Expr:
+    allowed = [exp.Literal.string(value) for value in sorted(row_filter.values)]
+    if not allowed:
+        return exp.false()
+    return exp.In(this=exp.column(row_filter.column, quoted=True), expressions=allowed)
 
 
 def _range_condition(ranges: npt.NDArray[np.int64] | None) -> exp.Expr | None:

@@ -20,6 +20,7 @@ from astrolabe.adql.kinds import FLOATS, INTEGERS
 from astrolabe.adql.tree import CheckedQuery, ColumnRef, Kind, TableSource
 from astrolabe.catalogs.engine import CancelToken, Engine, FileScan, QueryPlan, ResultStream
 from astrolabe.catalogs.engines.row_groups import RowGroupReader
+from astrolabe.catalogs.engines.scan_rows import chosen_rows
 from astrolabe.catalogs.engines.small_conditions import (
     Condition,
     NotSmallError,
@@ -203,12 +204,17 @@ class _Stream(ResultStream):
                 self._cancel.raise_if_set()
                 if self._closed:
                     return
+                chosen = chosen_rows(self._reader, self._scan, path, number)
+                if chosen is not None and not chosen.any():
+                    continue
                 if program.condition is None:
-                    yield pa.table(self._reader.read_group(path, number, wanted))
+                    table = pa.table(self._reader.read_group(path, number, wanted))
+                    yield table if chosen is None else table.filter(pa.array(chosen))
                     continue
                 columns = self._reader.read_group(path, number, tested)
                 count = len(next(iter(columns.values())))
-                found = np.flatnonzero(program.condition(Rows(columns, count)))
+                holds = program.condition(Rows(columns, count))
+                found = np.flatnonzero(holds if chosen is None else holds & chosen)
                 if not len(found):
                     continue
                 if rest:

@@ -24,6 +24,7 @@ from astrolabe.catalogs.importing.directors import (
     measure,
     stray_runs,
 )
+from astrolabe.catalogs.importing.footprints import footprint_columns, write_footprints
 from astrolabe.catalogs.importing.hats import write_index_catalog
 from astrolabe.catalogs.importing.key_index import (
     CELL,
@@ -115,6 +116,10 @@ class VersionIndexer:
         sidecars = tuple(
             self.root / str(link[name]) for link in links for name in _STRAYS if name in link
         )
+        footprints = self._footprints(staged)
+        if footprints:
+            properties["footprints"] = footprints
+            sidecars += tuple(self.root / str(f["path"]) for f in footprints if "path" in f)
         made = replace(staged, id_indexes=indexes, sidecars=sidecars, properties=properties)
         return made, warnings
 
@@ -130,6 +135,19 @@ class VersionIndexer:
                 if len(pair.columns) == 1 and pair.columns[0][0] in self.before.key_indexes
             ]
         return []
+
+    def _footprints(self, staged: StagedVersion) -> list[dict[str, object]]:
+        """Find how far the shapes of the table reach from its positions."""
+        found = []
+        for column in footprint_columns(staged.meta):
+            folder = self.root / f"footprints_{_position(staged.meta, column)}"
+            one = write_footprints(
+                folder, staged.catalog_root, staged.index, staged.meta, column, tell=self.tell
+            )
+            if one["strays"]:
+                one["path"] = folder.relative_to(self.root).as_posix()
+            found.append(one)
+        return found
 
     def _index_ids(self, staged: StagedVersion, column: str, indexes: dict[str, Path]) -> None:
         if column in indexes:

@@ -71,7 +71,22 @@ class Geometry:
             for circle, shape in ((first, second), (second, first))
             if (radius := self._radius(circle)) is not None
         ]
+        found += [
+            self._meets(shape, other)
+            for shape, other in ((first, second), (second, first))
+            if isinstance(shape, tree.GeometryColumn)
+        ]
         return Bounds.all_of(found)
+
+    def _meets(self, shape: tree.GeometryColumn, other: Expr) -> Bounds:
+        """Say of the table in one of whose columns `shape` is that it meets a constant shape."""
+        column = shape.reference
+        if column.source not in self.tables:
+            return FREE
+        region = constant_region(other)
+        if region is None:
+            return FREE
+        return Bounds({column.source: Restriction(footprints=((column.column.name, region),))})
 
     def distance_at_most(self, call: Call, distance_deg: float) -> Bounds:
         """Return what is known of rows for which DISTANCE (resolved) is at most `distance_deg`."""
@@ -187,6 +202,8 @@ def _widened(region: Region | None, by_deg: float) -> Region | None:
 
 def _simplified(expr: Expr) -> Expr:
     """Return COORD1, COORD2 and CENTROID of what is at hand as that itself."""
+    if isinstance(expr, tree.GeometryColumn) and not isinstance(expr.reference, ColumnRef):
+        return expr.reference  # a column of a subquery, replaced by what it is made of
     if isinstance(expr, Call) and len(expr.args) == 1:
         match expr.name, expr.args[0]:
             case "COORD1", tree.Point(_, lon, _):

@@ -39,7 +39,7 @@ def metadata_answer(checked: CheckedQuery, view: CatalogView) -> pa.Table | None
     if not all(_is_known(item.expr, source.table) for item in root.items):
         return None
     version = view.table(source.table.schema, source.table.name)
-    if version is None:
+    if version is None or version.row_filter is not None:
         return None
     values = [_value(item.expr, version.index) for item in root.items]
     if None in values:

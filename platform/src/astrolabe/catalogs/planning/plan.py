@@ -9,6 +9,7 @@ import pyarrow as pa
 from astrolabe.adql.tree import CheckedQuery, TableSource
 from astrolabe.catalogs.engine import ArrowScan, FileScan, QueryPlan, Scan
 from astrolabe.catalogs.model import CatalogView, PartitionIndex, TableVersion
+from astrolabe.catalogs.planning.footprints import footprint_cells
 from astrolabe.catalogs.planning.lookups import KeyLookup, RowGroups, groups_by_file
 from astrolabe.catalogs.planning.passing import passed_on
 from astrolabe.catalogs.planning.pruning import Selection, prune
@@ -112,12 +113,19 @@ def scan_table(
         if region is not None:
             within = region.ranges()
             cells = within if cells is None else intersect_ranges(within, cells)
+        for column, met in restriction.footprints:
+            index = version.footprints.get(column)
+            if index is not None:
+                near = footprint_cells(index, met)
+                cells = near if cells is None else intersect_ranges(near, cells)
     selection = prune(version.index, cells=cells, ids=restriction.ids)
     root = version.root.rstrip("/")
     paths = version.index.paths
     return FileScan(
         paths=tuple(f"{root}/{paths[file]}" for file in selection.files.tolist()),
         healpix_ranges=None if cells is None else limit_ranges(cells, _MAX_SCAN_RANGES),
+        costly=bool(restriction.footprints),
+        row_filter=version.row_filter,
         groups=_listed_groups(version.index, selection),
         estimated_rows=selection.rows,
         estimated_bytes=round(

@@ -33,6 +33,8 @@ class Restriction:
         The same for other integer columns that rows may be found by, by raw name.
     cells : (n, 2) or None
         Half-open ranges of ``_healpix_29``, one of which holds the row; `None` for any.
+    footprints
+        Raw names of columns of shapes, each with a region that the row's shape meets.
     """
 
     lon: Interval = _ALL
@@ -41,6 +43,7 @@ class Restriction:
     ids: Ranges | None = None
     keys: Mapping[str, Ranges] = field(default_factory=dict)
     cells: Ranges | None = None
+    footprints: tuple[tuple[str, Region], ...] = ()
 
     @property
     def region(self) -> Region | None:
@@ -65,6 +68,7 @@ class Restriction:
             _both(self.ids, other.ids),
             keys,
             _both(self.cells, other.cells),
+            tuple(dict.fromkeys(self.footprints + other.footprints)),
         )
 
 
@@ -102,7 +106,22 @@ def _joined(alternatives: Sequence[Restriction]) -> Restriction:
         regions=() if anywhere else (known[0] if len(known) == 1 else Union(known),),
         ids=union_ranges(*ids) if len(ids) == len(alternatives) else None,
         keys={name: union_ranges(*(other.keys[name] for other in alternatives)) for name in names},
+        footprints=_joined_footprints(alternatives),
     )
+
+
+def _joined_footprints(alternatives: Sequence[Restriction]) -> tuple[tuple[str, Region], ...]:
+    """Return the columns whose shapes meet one region or another in every alternative.
+
+    Of several regions that a shape meets one is taken: it need not meet what they have in common.
+    """
+    ones = [dict(reversed(alternative.footprints)) for alternative in alternatives]
+    columns = [column for column in ones[0] if all(column in other for other in ones)]
+    found = []
+    for column in columns:
+        known = list(dict.fromkeys(one[column] for one in ones))
+        found.append((column, known[0] if len(known) == 1 else Union(known)))
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
