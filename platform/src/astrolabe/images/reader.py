@@ -15,7 +15,7 @@ import structlog
 
 from astrolabe.core.errors import ImageInvalidError
 from astrolabe.images.files import ByteSource, ImageFiles
-from astrolabe.images.fits.cards import FitsHeader
+from astrolabe.images.fits.cards import FitsHeader, bare_header
 from astrolabe.images.fits.index import FileIndex, PlaneIndex, build_index
 from astrolabe.images.fits.planes import Box, TileCache, read_box, whole_box
 from astrolabe.images.model import ImageRecord, PlaneKind
@@ -39,12 +39,21 @@ class Plane:
         Of unpacked tiles.
     token
         Names the file and its version in the cache.
+    primary
+        The header of the file's primary HDU, from which others may inherit.
     """
 
     def __init__(
-        self, index: PlaneIndex, source: ByteSource, *, cache: TileCache | None, token: str
+        self,
+        index: PlaneIndex,
+        source: ByteSource,
+        *,
+        cache: TileCache | None,
+        token: str,
+        primary: FitsHeader | None = None,
     ) -> None:
         self.index = index
+        self._primary = primary
         self._source, self._cache, self._token = source, cache, token
 
     @property
@@ -89,6 +98,14 @@ class Plane:
         return read_box(self.index, self._source, whole_box(self.shape))
 
     @cached_property
+    def bare_header(self) -> FitsHeader:
+        """The header without what says how pixels are stored, nor sums over all of them.
+
+        What it inherits from the primary HDU (FITS 4.0, appendix K) stands behind its own cards.
+        """
+        return bare_header(self.header, self._primary)
+
+    @cached_property
     def wcs(self) -> ImageWcs | None:
         """The WCS of this HDU; `None` if its axes have no position, wavelength or time."""
         return ImageWcs.from_header(self.header, self.shape, tables=self.index.wcs_tables)
@@ -124,7 +141,13 @@ class OpenFile:
         plane = self._planes.get(hdu)
         if plane is None:
             index = self.index.plane(hdu)
-            plane = Plane(index, self.source, cache=self._cache, token=self._token)
+            plane = Plane(
+                index,
+                self.source,
+                cache=self._cache,
+                token=self._token,
+                primary=self.index.headers[0] if hdu else None,
+            )
             # Two threads may make it at once; either one serves.
             self._planes[hdu] = plane
         return plane

@@ -111,7 +111,8 @@ def outline_points(region: SkyRegion, step_deg: float) -> tuple[FloatArray, Floa
     Returns
     -------
     ra, dec : (n,)
-        One position for a circle of radius 0; none for the whole sky.
+        Each closed line ends where it began; a NaN stands between two lines.  One position for a
+        circle of radius 0; none for the whole sky.
     """
     step = max(math.radians(step_deg), 1e-9)
     if isinstance(region, Polygon):
@@ -129,7 +130,7 @@ def _circle_outline(circle: Circle, step: float) -> tuple[FloatArray, FloatArray
         return np.empty(0), np.empty(0)
     around = 2.0 * math.pi * math.sin(radius)
     count = 4 * math.ceil(min(max(around / step, 64.0), _MAX_POINTS) / 4)
-    angle = np.arange(count) * (2.0 * math.pi / count)
+    angle = np.arange(count + 1) * (2.0 * math.pi / count)
     center = unit_vectors(circle.ra_deg, circle.dec_deg)
     lon, lat = math.radians(circle.ra_deg), math.radians(circle.dec_deg)
     east = np.array([-math.sin(lon), math.cos(lon), 0.0])
@@ -151,7 +152,7 @@ def _polygon_outline(polygon: Polygon, step: float) -> tuple[FloatArray, FloatAr
     for first, last, angle, count in zip(start, end, length, counts, strict=True):
         share = np.arange(count)[:, np.newaxis] / count
         parts.append(np.sin((1.0 - share) * angle) * first + np.sin(share * angle) * last)
-    return _angles(np.concatenate(parts))
+    return _angles(np.concatenate([*parts, start[:1]]))
 
 
 def _zone_outline(zone: Zone, step: float) -> tuple[FloatArray, FloatArray]:
@@ -162,10 +163,15 @@ def _zone_outline(zone: Zone, step: float) -> tuple[FloatArray, FloatArray]:
     along = int(np.clip(math.ceil((high - low) / step_deg), 4, _MAX_POINTS // 4)) + 1
     lon = west + np.linspace(0.0, width, across)
     lat = np.linspace(low, high, along)
-    sides = [(lon, np.full(across, low)), (lon, np.full(across, high))]
-    if width < 360.0:
-        sides += [(np.full(along, west), lat), (np.full(along, west + width), lat)]
-    return np.concatenate([s[0] for s in sides]) % 360.0, np.concatenate([s[1] for s in sides])
+    if width >= 360.0:
+        gap = [math.nan]
+        ra = np.concatenate((lon, gap, lon))
+        dec = np.concatenate((np.full(across, low), gap, np.full(across, high)))
+    else:
+        east, flat = np.full(along, west + width), np.full(across, low)
+        ra = np.concatenate((lon, east, lon[::-1], np.full(along, west)))
+        dec = np.concatenate((flat, lat, np.full(across, high), lat[::-1]))
+    return ra % 360.0, dec
 
 
 def _polygon(numbers: list[float]) -> Polygon:

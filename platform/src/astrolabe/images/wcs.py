@@ -30,6 +30,8 @@ from astrolabe.sky.vectors import FloatArray, unit_vectors
 __all__ = ["ImageWcs"]
 
 _MAX_STEPS: Final = 50
+_HALF_X: Final = np.array([0.5, 0.0])
+_HALF_Y: Final = np.array([0.0, 0.5])
 _TOLERANCE_PX: Final = 1e-10
 _PARSER_LOCK: Final = threading.Lock()
 
@@ -94,6 +96,13 @@ class ImageWcs:
         return self._celestial is not None
 
     @property
+    def projection(self) -> str:
+        """The code of the projection, as ``TAN``; nothing where there is no position."""
+        if self._celestial is None:
+            return ""
+        return str(self._celestial.wcs.ctype[0])[5:8].rstrip("-")
+
+    @property
     def sky_shape(self) -> tuple[int, int]:
         """Pixels along y and x of the sky."""
         return self.shape[self.y_axis], self.shape[self.x_axis]
@@ -139,7 +148,7 @@ class ImageWcs:
         with self._lock:
             focal = celestial.wcs_world2pix(world, 0)
             if _is_distorted(celestial):
-                focal = _undo_distortion(celestial, focal)
+                focal = _undo_distortion(celestial, focal, self.sky_shape)
         return focal[:, 0], focal[:, 1]
 
     @cached_property
@@ -247,19 +256,23 @@ def _is_distorted(wcs: WCS) -> bool:
     return any(table is not None for table in tables)
 
 
-def _undo_distortion(wcs: WCS, focal: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _undo_distortion(
+    wcs: WCS, focal: npt.NDArray[Any], sky_shape: tuple[int, int]
+) -> npt.NDArray[Any]:
     """Find the pixels that a distortion takes to `focal` (n, 2), by Newton's method."""
     pixel = focal.copy()
-    good = np.isfinite(focal).all(axis=1)
-    active = np.flatnonzero(good)
+    size = np.array(sky_shape[::-1], dtype=np.float64)
+    # Distortions are fitted to the image: far outside of it they lead anywhere, back into it too.
+    near = (np.abs(focal - size / 2.0) < 1.5 * size + 100.0).all(axis=1)
+    active = np.flatnonzero(near)
     for _ in range(_MAX_STEPS):
         if not active.size:
             return pixel
         here = pixel[active]
         miss = wcs.pix2foc(here, 0) - focal[active]
         # The derivative by differences: distortions are polynomials, or straight between entries.
-        dx = wcs.pix2foc(here + (0.5, 0.0), 0) - wcs.pix2foc(here - (0.5, 0.0), 0)
-        dy = wcs.pix2foc(here + (0.0, 0.5), 0) - wcs.pix2foc(here - (0.0, 0.5), 0)
+        dx = wcs.pix2foc(here + _HALF_X, 0) - wcs.pix2foc(here - _HALF_X, 0)
+        dy = wcs.pix2foc(here + _HALF_Y, 0) - wcs.pix2foc(here - _HALF_Y, 0)
         det = dx[:, 0] * dy[:, 1] - dx[:, 1] * dy[:, 0]
         with np.errstate(all="ignore"):
             step_x = (miss[:, 0] * dy[:, 1] - miss[:, 1] * dy[:, 0]) / det
@@ -271,6 +284,6 @@ def _undo_distortion(wcs: WCS, focal: npt.NDArray[Any]) -> npt.NDArray[Any]:
         pixel[active[lost]] = np.nan
         scale = np.maximum(1.0, np.abs(here).max(axis=1) * 1e-5)
         active = active[~lost & (moved > _TOLERANCE_PX * scale)]
-    # Far outside the image a polynomial may have no inverse at all.
+    # A polynomial may have no inverse at all.
     pixel[active] = np.nan
     return pixel

@@ -145,7 +145,7 @@ class TileIndex:
 
 
 _PLAIN: Final = (
-    "compression shape item_size raw_dtype dither seed block_size byte_pix smooth h_scale".split()
+    ["compression", "shape", "item_size", "raw_dtype", "dither", "seed", "block_size", "byte_pix", "smooth", "h_scale"]
 )
 _ARRAYS: Final = {
     "offset": "<i8",
@@ -384,7 +384,7 @@ def _columns(header: FitsHeader, width: int) -> dict[str, _Column]:
 
 
 _NEEDED: Final = frozenset(
-    "COMPRESSED_DATA GZIP_COMPRESSED_DATA UNCOMPRESSED_DATA ZSCALE ZZERO ZBLANK".split()
+    ["COMPRESSED_DATA", "GZIP_COMPRESSED_DATA", "UNCOMPRESSED_DATA", "ZSCALE", "ZZERO", "ZBLANK"]
 )
 
 

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from astrolabe.core.errors import ImageInvalidError
-from astrolabe.images.files import ByteSource
-from astrolabe.images.fits.cards import BLOCK, FitsHeader, format_card
-from astrolabe.images.fits.headers import Hdu
+from astrolabe.images.files import ByteSource, BytesSource
+from astrolabe.images.fits.cards import BLOCK, CARD, FitsHeader, format_card
+from astrolabe.images.fits.headers import Hdu, scan_hdus
 
-__all__ = ["needed_tables", "read_wcs_tables"]
+__all__ = ["EMPTY_PRIMARY", "needed_tables", "read_wcs_tables", "shifted_tables"]
 
 MAX_TABLE_BYTES: Final = 64 << 20
 """WCS tables of more, altogether, are refused."""
+
+EMPTY_PRIMARY: Final = (
+    "".join(
+        [
+            format_card("SIMPLE", value=True),
+            format_card("BITPIX", 8),
+            format_card("NAXIS", 0),
+            format_card("EXTEND", value=True),
+            "END",
+        ]
+    )
+    .ljust(BLOCK)
+    .encode("ascii")
+)
+"""A primary HDU without data."""
 
 _DISTORTION: Final = re.compile(r"(CPDIS|CQDIS|D2IMDIS)[0-9]+[A-Z]?\Z")
 _TABLE: Final = re.compile(r"PS[0-9]+_0[A-Z]?\Z")
@@ -50,7 +66,7 @@ def read_wcs_tables(source: ByteSource, header: FitsHeader, hdus: tuple[Hdu, ...
         raise ImageInvalidError(
             f"The tables of the WCS have {size:,} bytes; at most {MAX_TABLE_BYTES:,} are read."
         )
-    parts = [_empty_primary()]
+    parts = [EMPTY_PRIMARY]
     for hdu in wanted:
         length = hdu.data_offset + hdu.data_size - hdu.header_offset
         data = source.read(hdu.header_offset, length)
@@ -58,11 +74,40 @@ def read_wcs_tables(source: ByteSource, header: FitsHeader, hdus: tuple[Hdu, ...
     return b"".join(parts)
 
 
+def shifted_tables(tables: bytes, first: Sequence[int]) -> bytes:
+    """Return the tables of an image from which pixels were cut away in front.
+
+    Parameters
+    ----------
+    tables
+        A FITS file, as `read_wcs_tables` gives it.
+    first
+        The first pixel that was kept along each FITS axis, from 0; x comes first.
+
+    Returns
+    -------
+    bytes
+        The HDUs without the primary one.  CRVALn of a look-up image is a pixel of the image that
+        it belongs to, and moves with it; tables of ``-TAB`` axes have no pixels.
+    """
+    source = BytesSource("wcs tables", tables)
+    parts: list[bytes] = []
+    for hdu in scan_hdus(source)[1:]:
+        size = -(-hdu.data_size // BLOCK) * BLOCK
+        data = tables[hdu.data_offset : hdu.data_offset + size]
+        header = hdu.header
+        if hdu.name in _LOOKUP_NAMES:
+            moved = {
+                f"CRVAL{i}": header.number(f"CRVAL{i}", 0.0) - step
+                for i, step in enumerate(first, start=1)
+                if i <= header.integer("NAXIS")
+            }
+            header = header.replaced(moved, without=frozenset({"CHECKSUM", "DATASUM"}))
+        text = header.text + "END".ljust(CARD)
+        parts.append(text.ljust(-(-len(text) // BLOCK) * BLOCK).encode("ascii") + data)
+    return b"".join(parts)
+
+
 def _is_tabular(header: FitsHeader, keyword: str) -> bool:
     axis = keyword[2:].partition("_")[0]
     return "-TAB" in str(header.get(f"CTYPE{axis}", ""))
-
-
-def _empty_primary() -> bytes:
-    cards = [format_card("SIMPLE", value=True), format_card("BITPIX", 8), format_card("NAXIS", 0)]
-    return "".join([*cards, "END"]).ljust(BLOCK).encode("ascii")
