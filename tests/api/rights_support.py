@@ -19,7 +19,7 @@ from tests.support.tiny import import_columns, sky_points
 
 from .conftest import small_settings
 
-__all__ = ["TABLES", "guarded_settings", "make_tables", "token_of"]
+__all__ = ["RECENT", "TABLES", "guarded_settings", "make_tables", "token_of"]
 
 TABLES = ("free.stars", "secret.stars", "secret.notes", "user_ada.mine")
 ROWS = 4000
@@ -51,8 +51,8 @@ def make_tables(context: ProcessContext) -> None:
             },
             id_column="id",
         )
-    context.users.create("ada", by=_RECENT, groups=())
-    context.users.create("bob", by=_RECENT, groups=())
+    context.users.create("ada", by=RECENT, groups=())
+    context.users.create("bob", by=RECENT, groups=())
     context.groups.create("team", by=OPERATOR, owner="ada")
     rule = AccessRule(access=Access.GROUP, group="team")
     context.rights.set_rule(Resource.of_schema("secret"), rule, by=OPERATOR)
@@ -63,9 +63,9 @@ def token_of(
 ) -> dict[str, str]:
     """Return the header of a new token of a user."""
     made = context.tokens.create_for(
-        username, name=f"t{utc_now().timestamp()}", scopes=scopes, by=_RECENT
+        username, name=f"t{utc_now().timestamp()}", scopes=scopes, by=RECENT
     )
     return {"Authorization": f"Bearer {made.text}"}
 
 
-_RECENT = replace(OPERATOR, authenticated=utc_now())
+RECENT = replace(OPERATOR, authenticated=utc_now())

@@ -240,6 +240,30 @@ MATRIX: dict[tuple[str, str], Line] = {
     ("POST", "/api/scs/{table}"): Line("*read:tap", "/api/scs/no.table?RA=1&DEC=1&SR=1"),
     ("GET", "/api/scs/{table}/capabilities"): Line(PUBLIC, "/api/scs/no.table/capabilities"),
     ("GET", "/api/scs/{table}/availability"): Line(PUBLIC, "/api/scs/no.table/availability"),
+    ("GET", "/api/datalink/links"): Line("*read:image"),
+    ("POST", "/api/datalink/links"): Line("*read:image", form={"ID": "x"}),
+    ("GET", "/api/datalink/{table}/links"): Line("*read:tap", "/api/datalink/no.table/links"),
+    ("POST", "/api/datalink/{table}/links"): Line(
+        "*read:tap", "/api/datalink/no.table/links", form={"ID": "x"}
+    ),
+    ("GET", "/api/datalink/lightcurve"): Line(
+        "*read:tap", "/api/datalink/lightcurve?ID=1&TABLE=no.table"
+    ),
+    ("POST", "/api/datalink/lightcurve"): Line("*read:tap", form={"ID": "1", "TABLE": "no.table"}),
+    ("GET", "/api/datalink/cone"): Line(
+        "*read:tap", "/api/datalink/cone?TABLE=no.table&RA=1&DEC=1"
+    ),
+    ("POST", "/api/datalink/cone"): Line(
+        "*read:tap", form={"TABLE": "no.table", "RA": "1", "DEC": "1"}
+    ),
+    ("GET", "/api/datalink/capabilities"): Line(PUBLIC),
+    ("GET", "/api/datalink/availability"): Line(PUBLIC),
+    ("GET", "/sky"): Line(PUBLIC),
+    ("GET", "/sky/{name}"): Line(OPEN, "/sky/viewer.js"),
+    ("GET", "/api/hips/hipslist"): Line("*read:image"),
+    ("GET", "/api/hips/{hips_id}"): Line("*read:image", "/api/hips/nothing"),
+    ("GET", "/api/hips/{hips_id}/{path:path}"): Line("*read:image", "/api/hips/no/properties"),
+    ("GET", "/api/moc/{table}"): Line("*read:tap", "/api/moc/no.table"),
     ("GET", "/api/tap/async"): Line("*read:tap"),
     ("POST", "/api/tap/async"): Line("*read:tap", form=TAP_JOB),
 }

@@ -20,9 +20,12 @@ from astrolabe_api.common.challenges import LOGIN_PATH, LOGOUT_PATH, Challenges
 from astrolabe_api.common.errors import ErrorForm, declare_error_form, install_error_handlers
 from astrolabe_api.common.middleware import add_middleware
 from astrolabe_api.common.state import ApiState, public_base
+from astrolabe_api.datalink.handlers import DATALINK_PATH, datalink_routers
 from astrolabe_api.gateway.forms import PAGE_PATHS
 from astrolabe_api.gateway.gms import GMS_PATH
 from astrolabe_api.gateway.handlers import gateway_routers
+from astrolabe_api.hips.handlers import hips_routers
+from astrolabe_api.hips.viewer import SKY_PATH
 from astrolabe_api.scs.handlers import SCS_PATH, scs_routers
 from astrolabe_api.tap.capabilities import TAP_PATH
 from astrolabe_api.tap.handlers import tap_routers
@@ -32,13 +35,16 @@ __all__ = ["SERVICES", "create_app"]
 SERVICES: dict[str, Callable[[], tuple[APIRouter, ...]]] = {
     "tap": tap_routers,
     "scs": scs_routers,
+    "datalink": datalink_routers,
+    "hips": hips_routers,
     "gateway": gateway_routers,
     "admin": admin_routers,
 }
 """Every service by its name, and what makes its routers; the ones asked most come first."""
 
 _ERROR_FORMS = {
-    **dict.fromkeys(PAGE_PATHS, ErrorForm.PAGE),
+    **dict.fromkeys((*PAGE_PATHS, SKY_PATH), ErrorForm.PAGE),
+    DATALINK_PATH: ErrorForm.FAULT,
     GMS_PATH: ErrorForm.TEXT,
     LOGIN_PATH: ErrorForm.TEXT,
     LOGOUT_PATH: ErrorForm.TEXT,

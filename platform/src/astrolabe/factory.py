@@ -52,6 +52,7 @@ from astrolabe.identity.tokens import TokenService
 from astrolabe.identity.upkeep import IdentityUpkeep
 from astrolabe.identity.users import UserService
 from astrolabe.images.assembly import ImageServices
+from astrolabe.images.links.of_rows import LinkedRows
 from astrolabe.jobs.model import Job, Phase
 from astrolabe.jobs.owners import JobOwners
 from astrolabe.jobs.service import JobService
@@ -184,7 +185,7 @@ class ProcessContext:
     @cached_property
     def readable(self) -> ReadableCatalog:
         """The catalog as each caller may see it."""
-        return ReadableCatalog(self.catalog.view, self.rights)
+        return ReadableCatalog(self.catalog.view, self.rights, row_rules=self.images.row_rules)
 
     @cached_property
     def quotas(self) -> Quotas:
@@ -264,6 +265,17 @@ class ProcessContext:
             publisher=settings.server.publisher,
             row_groups=self.row_groups,
             quotas=self.quotas,
+        )
+
+    @cached_property
+    def linked_rows(self) -> LinkedRows:
+        """Rows of catalogs with what belongs to them."""
+        return LinkedRows(
+            queries=self.queries,
+            view=self.readable.view,
+            access=self.images.access,
+            images=self.images.linked,
+            authority=self.settings.server.authority,
         )
 
     @cached_property

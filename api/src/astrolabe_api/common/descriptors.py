@@ -82,6 +82,11 @@ class ImageBounds:
     pol: tuple[str, ...] = ()
     planes: tuple[PlaneKind, ...] = tuple(PlaneKind)
 
+    @property
+    def has_axes(self) -> bool:
+        """Whether there is an axis that a part could be cut out along."""
+        return bool(self.polygon or self.band or self.time or self.pol)
+
     @classmethod
     def of(cls, record: ImageRecord) -> ImageBounds:
         """Return the bounds that an image's ObsCore row tells."""
@@ -156,6 +161,7 @@ def soda_descriptor(
     column: str | None = None,
     did: str = "",
     service_id: str | None = None,
+    of: str | None = None,
     is_async: bool = False,
 ) -> ServiceDescriptor:
     """Return the descriptor of the cutout service; see `soda_params`.
@@ -166,11 +172,14 @@ def soda_descriptor(
         The platform's public address without a slash at its end.
     service_id
         XML ID by which rows refer to it.
+    of
+        What is cut, where a document describes the service more than once.
     is_async
         Whether to describe the jobs instead.
     """
+    name = "Cutouts as jobs" if is_async else "Cutouts"
     return ServiceDescriptor(
-        name="Cutouts as jobs" if is_async else "Cutouts",
+        name=name if of is None else f"{name} of {of}",
         description="Cuts a part out of an image",
         access_url=f"{base}{CUTOUT_PATH}/{'async' if is_async else 'sync'}",
         standard_id=SODA_ASYNC_ID if is_async else SODA_SYNC_ID,
@@ -198,7 +207,7 @@ def row_links_descriptor(
         Qualified name of the table.
     """
     address = f"{base}{DATALINK_PATH}/{quote(table)}/links"
-    return _links(address, column=column, is_self=is_self)
+    return _links(address, of=table, column=column, is_self=is_self)
 
 
 def with_services(header: ResultHeader, base: str) -> ResultHeader:
@@ -218,7 +227,8 @@ def with_services(header: ResultHeader, base: str) -> ResultHeader:
         if found.column in names
         for service in _services_of(found, base)
     ]
-    return replace(header, services=(*header.services, *services)) if services else header
+    new = tuple(service for service in services if service not in header.services)
+    return replace(header, services=(*header.services, *new)) if new else header
 
 
 def _services_of(found: IdentifierColumn, base: str) -> tuple[ServiceDescriptor, ...]:
@@ -245,9 +255,11 @@ def _light_curve(base: str, table: str, column: str) -> ServiceDescriptor:
     )
 
 
-def _links(address: str, *, column: str | None, is_self: bool) -> ServiceDescriptor:
+def _links(
+    address: str, *, of: str = "images", column: str | None, is_self: bool
+) -> ServiceDescriptor:
     return ServiceDescriptor(
-        name="this" if is_self else "Links",
+        name="this" if is_self else f"Links of {of}",
         description="Data and services that belong to an identifier",
         access_url=address,
         standard_id=LINKS_STANDARD_ID,

@@ -30,7 +30,7 @@ class MultipartLimits:
     file_bytes
         All files, together.
     parts
-        Number of parts.
+        Number of parts, or of parameters where the form has none.
     """
 
     field_bytes: int

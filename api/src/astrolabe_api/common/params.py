@@ -19,8 +19,6 @@ from astrolabe_api.common.multipart import MultipartForm, MultipartLimits, read_
 
 __all__ = ["Parameters", "read_parameters"]
 
-_MAX_FIELDS = 1000
-
 
 class Parameters:
     """The parameters of one request.
@@ -133,7 +131,7 @@ async def read_parameters(
     TooLargeError
         Raised if the body is over a limit.
     """
-    url = _decode(request.scope.get("query_string", b""), "The query string")
+    url = _decode(request.scope.get("query_string", b""), "The query string", limits.parts)
     form = await _read_body(request, limits=limits, new_file=new_file or _refuse_file)
     parameters = Parameters(url=url, body=form.fields, files=form.files)
     wanted = parameters.values("RESPONSEFORMAT") or parameters.values("FORMAT")
@@ -158,7 +156,8 @@ async def _read_body(
                 "uploaded table."
             )
     if media_type == "application/x-www-form-urlencoded":
-        return MultipartForm(fields=_decode(bytes(body), "The form in the body"))
+        fields = _decode(bytes(body), "The form in the body", limits.parts)
+        return MultipartForm(fields=fields)
     if body.strip():
         raise BadParameterError(
             f"A body of type {media_type or 'unknown'} cannot be read; send "
@@ -167,18 +166,18 @@ async def _read_body(
     return MultipartForm()
 
 
-def _decode(text: bytes, what: str) -> list[tuple[str, str]]:
+def _decode(text: bytes, what: str, most: int) -> list[tuple[str, str]]:
     try:
         return parse_qsl(
             text.decode("utf-8"),
             keep_blank_values=True,
             errors="strict",
-            max_num_fields=_MAX_FIELDS,
+            max_num_fields=most,
         )
     except UnicodeDecodeError as exc:
         raise BadParameterError(f"{what} is not UTF-8 text.") from exc
     except ValueError as exc:
-        raise BadParameterError(f"{what} has more than {_MAX_FIELDS} parameters.") from exc
+        raise BadParameterError(f"{what} has more than {most} parameters.") from exc
 
 
 def _refuse_file(name: str) -> Path:

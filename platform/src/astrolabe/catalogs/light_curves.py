@@ -8,7 +8,7 @@ from astrolabe.catalogs.per_view import PerView
 from astrolabe.catalogs.view import StoredView
 from astrolabe.tables.model import Column, TableMeta
 
-__all__ = ["LightCurveTable", "light_curve_tables"]
+__all__ = ["LightCurveTable", "find_columns", "light_curve_tables"]
 
 _TIME_UCD = "time.epoch"
 _BAND_UCDS = ("instr.filter", "instr.bandpass")
@@ -25,14 +25,14 @@ class LightCurveTable:
     key
         Raw name of its column that holds the id of the other table's row.
     time
-        Its main time column.
+        Its main time column, if there is one.
     band
         Its column with the name of a filter band, if there is one.
     """
 
     meta: TableMeta
     key: str
-    time: Column
+    time: Column | None
     band: Column | None
 
 
@@ -46,10 +46,15 @@ def light_curve_tables(view: StoredView, director: TableMeta) -> tuple[LightCurv
     return _TABLES.of(view).get(director.qualified_name, ())
 
 
+def find_columns(meta: TableMeta) -> tuple[Column | None, Column | None]:
+    """Return the main time column of a table and that of its filter bands, as their UCDs tell."""
+    return _with_ucd(meta, (_TIME_UCD,)), _with_ucd(meta, _BAND_UCDS)
+
+
 def _find(view: StoredView) -> dict[str, tuple[LightCurveTable, ...]]:
     found: dict[str, list[LightCurveTable]] = {}
     for entry in view.entries.values():
-        time = _with_ucd(entry.meta, (_TIME_UCD,))
+        time, band = find_columns(entry.meta)
         if time is None:
             continue
         for link in entry.links:
@@ -58,9 +63,7 @@ def _find(view: StoredView) -> dict[str, tuple[LightCurveTable, ...]]:
             if director is None or director.meta.id_column != link.director_key:
                 continue
             found.setdefault(link.table, []).append(
-                LightCurveTable(
-                    meta=entry.meta, key=link.key, time=time, band=_with_ucd(entry.meta, _BAND_UCDS)
-                )
+                LightCurveTable(meta=entry.meta, key=link.key, time=time, band=band)
             )
     return {
         table: tuple(sorted(tables, key=lambda t: -(t.meta.row_count or 0)))

@@ -16,6 +16,7 @@ from astrolabe.images.access import ImageAccess
 from astrolabe.images.files import ImageFiles, S3Options
 from astrolabe.images.hips.services import HipsServices
 from astrolabe.images.obscore.publish import ObsCorePublisher
+from astrolabe.images.obscore.row_rules import ObsCoreRowRules
 from astrolabe.images.reader import ImageReader
 from astrolabe.images.links.of_images import LinkedImages
 from astrolabe.images.store import ImageStore
@@ -143,6 +144,11 @@ class ImageServices:
     def linked(self) -> LinkedImages:
         """Images with what belongs to them."""
         return LinkedImages(self.access, authority=self.authority)
+
+    @cached_property
+    def row_rules(self) -> ObsCoreRowRules:
+        """Say whose rows of ``ivoa.ObsCore`` are whose."""
+        return ObsCoreRowRules(self.access)
 
     @cached_property
     def obscore(self) -> ObsCorePublisher:
