@@ -112,7 +112,7 @@ _VISIT_ID = _column(
 _DETECTOR = _column(
     "detector",
     Datatype.SHORT,
-    "Number of the detector in the camera, 0 to 8",
+    "Number of the detector in the camera: 10 times its row plus its column",
     ucd="meta.id;instr.det",
 )
 _BAND = _column(
@@ -145,8 +145,10 @@ OBJECT: tuple[Column, ...] = (
     _column(
         "coord_decErr", Datatype.FLOAT, "Uncertainty of coord_dec", "deg", "stat.error;pos.eq.dec"
     ),
-    _column("tract", Datatype.INT, "Tract of the sky map, one square degree or so", ucd="meta.id"),
-    _column("patch", Datatype.SHORT, "Patch within the tract", ucd="meta.id"),
+    _column("tract", Datatype.INT, "Tract of the coadds, one square degree", ucd="meta.id"),
+    _column(
+        "patch", Datatype.SHORT, "Patch of the coadds within the tract, 0 to 15", ucd="meta.id"
+    ),
     _column(
         "parentObjectId",
         Datatype.LONG,
@@ -251,8 +253,20 @@ SOURCE: tuple[Column, ...] = (
         "stat.error;pos.eq.ra",
     ),
     _column("decErr", Datatype.FLOAT, "Uncertainty of coord_dec", "deg", "stat.error;pos.eq.dec"),
-    _column("x", Datatype.DOUBLE, "Column in the detector's image", "pixel", "pos.cartesian.x"),
-    _column("y", Datatype.DOUBLE, "Row in the detector's image", "pixel", "pos.cartesian.y"),
+    _column(
+        "x",
+        Datatype.DOUBLE,
+        "Column in the detector's image, 0 at the centre of the first pixel",
+        "pixel",
+        "pos.cartesian.x;instr.det",
+    ),
+    _column(
+        "y",
+        Datatype.DOUBLE,
+        "Row in the detector's image, 0 at the centre of the first pixel",
+        "pixel",
+        "pos.cartesian.y;instr.det",
+    ),
     _column(
         "psfFlux",
         Datatype.FLOAT,

@@ -9,13 +9,28 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from astrolabe.demo.camera import (
+    FIELD_RADIUS_DEG,
+    detector_of,
+    detector_xy,
+    patch_of,
+    tract_of,
+)
 from astrolabe.demo.columns import FORCED_SOURCE, OBJECT, SOURCE, VISIT
-from astrolabe.demo.observing import FIELD_RADIUS_DEG, PIXEL_ARCSEC, Visits
-from astrolabe.demo.sphere import separation_deg, tangent_plane_deg
+from astrolabe.demo.observing import Visits
+from astrolabe.demo.sphere import separation_deg
 from astrolabe.demo.truth import BANDS, Asteroids, Truth
 from astrolabe.tables.model import Column, arrow_type
 
-__all__ = ["flux_njy", "forced_source_batches", "object_table", "source_batches", "visit_table"]
+__all__ = [
+    "coadd_depth",
+    "flux_njy",
+    "forced_source_batches",
+    "moving_objects",
+    "object_table",
+    "source_batches",
+    "visit_table",
+]
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -35,7 +50,7 @@ def object_table(truth: Truth, visits: Visits) -> pa.Table:
     rng = np.random.default_rng(_SEED)
     count = len(truth)
     total = flux_njy(truth.mag)
-    noise = flux_njy(_coadd_depth(visits))[None, :] / 5.0
+    noise = flux_njy(coadd_depth(visits))[None, :] / 5.0
     extended = truth.radius_arcsec > 0
     # The larger a galaxy, the less of its light falls into a point-source fit.
     share = np.where(extended, 1.0 / (1.0 + 0.45 * (truth.radius_arcsec / 0.45) ** 1.2), 1.0)
@@ -64,9 +79,8 @@ def object_table(truth: Truth, visits: Visits) -> pa.Table:
         "coord_dec": dec,
         "coord_raErr": position_error,
         "coord_decErr": position_error,
-        "tract": np.floor(truth.dec_deg).astype(np.int64) * 1000 + np.floor(truth.ra_deg) + 90_000,
-        "patch": np.floor(np.mod(truth.dec_deg, 1) * 10) * 10
-        + np.floor(np.mod(truth.ra_deg, 1) * 10),
+        "tract": tract_of(truth.ra_deg, truth.dec_deg),
+        "patch": patch_of(truth.ra_deg, truth.dec_deg),
         "parentObjectId": np.ma.array(truth.object_id[np.maximum(truth.parent, 0)], mask=~blended),
         "deblend_nChild": child_count,
         "detect_isPrimary": np.ones(count, dtype=bool),
@@ -122,9 +136,6 @@ def forced_source_batches(truth: Truth, visits: Visits) -> Iterator[pa.RecordBat
         rng = np.random.default_rng((_SEED, 2, number))
         rows = _covered(truth.ra_deg, truth.dec_deg, visits, number)
         seen, error, mean = _fluxes(truth, visits, number, rows, rng)
-        east, north = tangent_plane_deg(
-            truth.ra_deg[rows], truth.dec_deg[rows], visits.ra_deg[number], visits.dec_deg[number]
-        )
         count = len(rows)
         yield _batch(
             FORCED_SOURCE,
@@ -132,7 +143,9 @@ def forced_source_batches(truth: Truth, visits: Visits) -> Iterator[pa.RecordBat
                 "forcedSourceId": (np.int64(number) << 32) + np.arange(count),
                 "objectId": truth.object_id[rows],
                 "visit": np.full(count, visits.visit[number]),
-                "detector": visits.detector_of(east, north),
+                "detector": detector_of(
+                    truth.ra_deg[rows], truth.dec_deg[rows], visits.pointing(number)
+                ),
                 "band": np.full(count, BANDS[visits.band[number]]),
                 "midpointMjdTai": np.full(count, visits.mid_mjd[number]),
                 "coord_ra": truth.ra_deg[rows],
@@ -152,7 +165,7 @@ def _detections(truth: Truth, asteroids: Asteroids, visits: Visits, number: int)
     seen, error, _ = _fluxes(truth, visits, number, rows, rng)
     found = seen > 5 * error
     rows, seen, error = rows[found], seen[found], error[found]
-    moving_ra, moving_dec, moving_flux = _moving(asteroids, visits, number)
+    moving_ra, moving_dec, moving_flux = moving_objects(asteroids, visits, number)
     noise = np.full(len(moving_flux), flux_njy(visits.depth_mag[number]) / 5)
     bright = moving_flux > 5 * noise
     ra = np.concatenate([truth.ra_deg[rows], moving_ra[bright]])
@@ -160,28 +173,27 @@ def _detections(truth: Truth, asteroids: Asteroids, visits: Visits, number: int)
     seen = np.concatenate([seen, moving_flux[bright]])
     error = np.concatenate([error, noise[bright]])
     count, fixed = len(ra), len(rows)
-    east, north = tangent_plane_deg(ra, dec, visits.ra_deg[number], visits.dec_deg[number])
     position_error = (0.5 * visits.seeing_arcsec[number] * error / seen + 0.015) / 3600
     extended = np.concatenate([truth.radius_arcsec[rows] > 0.3, np.zeros(count - fixed, bool)])
     ids = np.concatenate([truth.object_id[rows], np.zeros(count - fixed, np.int64)])
-    side_pixels = 2 * FIELD_RADIUS_DEG / 3 * 3600 / PIXEL_ARCSEC
+    seen_ra = np.mod(ra + rng.normal(0, 1, count) * position_error / np.cos(np.radians(dec)), 360.0)
+    seen_dec = dec + rng.normal(0, 1, count) * position_error
+    detector, x, y = detector_xy(seen_ra, seen_dec, visits.pointing(number))
     return _batch(
         SOURCE,
         {
             "sourceId": (np.int64(visits.visit[number]) << 20) + np.arange(count),
             "objectId": np.ma.array(ids, mask=np.arange(count) >= fixed),
             "visit": np.full(count, visits.visit[number]),
-            "detector": visits.detector_of(east, north),
+            "detector": detector,
             "band": np.full(count, BANDS[visits.band[number]]),
             "midpointMjdTai": np.full(count, visits.mid_mjd[number]),
-            "coord_ra": np.mod(
-                ra + rng.normal(0, 1, count) * position_error / np.cos(np.radians(dec)), 360.0
-            ),
-            "coord_dec": dec + rng.normal(0, 1, count) * position_error,
+            "coord_ra": seen_ra,
+            "coord_dec": seen_dec,
             "raErr": position_error,
             "decErr": position_error,
-            "x": np.mod((east + FIELD_RADIUS_DEG) * 3600 / PIXEL_ARCSEC, side_pixels),
-            "y": np.mod((north + FIELD_RADIUS_DEG) * 3600 / PIXEL_ARCSEC, side_pixels),
+            "x": x,
+            "y": y,
             "psfFlux": seen,
             "psfFluxErr": error,
             "ap12Flux": seen * np.where(extended, 1.25, 1.0) + rng.normal(0, 1, count) * error * 2,
@@ -208,7 +220,9 @@ def _fluxes(
     return true + rng.normal(0, 1, len(rows)) * error, error, mean
 
 
-def _moving(asteroids: Asteroids, visits: Visits, number: int) -> tuple[Floats, Floats, Floats]:
+def moving_objects(
+    asteroids: Asteroids, visits: Visits, number: int
+) -> tuple[Floats, Floats, Floats]:
     """Return position (deg) and flux (nJy) of the asteroids that a visit covers."""
     days = visits.mid_mjd[number] - asteroids.epoch_mjd
     dec = asteroids.dec_deg + days * asteroids.rate_dec_deg_day
@@ -241,7 +255,8 @@ def _coverage(truth: Truth, visits: Visits) -> npt.NDArray[np.int64]:
     return count
 
 
-def _coadd_depth(visits: Visits) -> Floats:
+def coadd_depth(visits: Visits) -> Floats:
+    """Return the 5-sigma depth of the coadds in each band (AB mag, point sources)."""
     return (
         np.array(
             [

@@ -10,17 +10,13 @@ import numpy.typing as npt
 from astrolabe.demo.sphere import cap_points
 from astrolabe.demo.truth import BANDS, CENTER_DEC_DEG, CENTER_RA_DEG, RADIUS_DEG
 
-__all__ = ["DAYS", "FIELD_RADIUS_DEG", "FIRST_MJD", "PIXEL_ARCSEC", "Visits", "make_visits"]
+__all__ = ["DAYS", "FIRST_MJD", "Visits", "make_visits"]
 
 Floats = npt.NDArray[np.float64]
 
 FIRST_MJD = 60676.0
 """First night, MJD (TAI): 2025-01-01."""
 DAYS = 540.0
-FIELD_RADIUS_DEG = 0.53
-"""Radius of the camera's round field."""
-PIXEL_ARCSEC = 0.2
-_DETECTORS = 9
 _DEPTH = np.array([21.65, 23.0, 22.9, 22.6, 22.0, 21.2])
 """Typical 5-sigma depth of a point source in each band (AB mag)."""
 _BAND_SHARE = np.array([0.06, 0.14, 0.26, 0.26, 0.18, 0.10])
@@ -64,15 +60,13 @@ class Visits:
     def __len__(self) -> int:
         return len(self.visit)
 
-    def detector_of(self, east_deg: Floats, north_deg: Floats) -> npt.NDArray[np.int32]:
-        """Return the number of the detector (3 x 3) under tangent-plane offsets."""
-        side = 2 * FIELD_RADIUS_DEG / 3
-        column = np.clip(np.floor((east_deg + FIELD_RADIUS_DEG) / side), 0, 2)
-        row = np.clip(np.floor((north_deg + FIELD_RADIUS_DEG) / side), 0, 2)
-        number: npt.NDArray[np.int32] = np.minimum(row * 3 + column, _DETECTORS - 1).astype(
-            np.int32
+    def pointing(self, number: int) -> tuple[float, float, float]:
+        """Return right ascension, declination and rotation (degrees) of one visit."""
+        return (
+            float(self.ra_deg[number]),
+            float(self.dec_deg[number]),
+            float(self.rotation_deg[number]),
         )
-        return number
 
 
 def make_visits(rng: np.random.Generator, count: int) -> Visits:
