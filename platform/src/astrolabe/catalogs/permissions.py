@@ -9,19 +9,52 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from astrolabe.catalogs.view import StoredView
+from astrolabe.catalogs.model import RowFilter
+from astrolabe.catalogs.view import StoredView, TableEntry
 from astrolabe.identity import ANONYMOUS, Principal
-from astrolabe.identity.access import Grant, Resource
+from astrolabe.identity.access import PUBLIC, Grant, Resource
 from astrolabe.identity.authority import PLATFORM
 from astrolabe.identity.rights import Policy, Rights
 
-__all__ = ["ReadableCatalog"]
+__all__ = ["ReadableCatalog", "RowRule", "RowRules"]
 
 _KEPT_VIEWS: Final = 64
+
+_Name = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowRule:
+    """Says that each row of a table belongs to something that has rights of its own.
+
+    Who may know of that may see the row.  The table itself is there for everybody, unless it or
+    its schema has a rule.
+
+    Parameters
+    ----------
+    table
+        Raw names of its schema and itself.
+    column
+        Text column that names what a row belongs to.
+    resources
+        What each value in it means; `None` for what is there no more, which nobody sees.
+    """
+
+    table: _Name
+    column: str
+    resources: Mapping[str, Resource | None]
+
+
+RowRules = Callable[[StoredView], tuple[RowRule, ...]]
+"""Gives the rules of a view; the same objects as long as nothing changes."""
+
+
+def _no_rules(_view: StoredView) -> tuple[RowRule, ...]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,22 +65,37 @@ class _Shares:
     ----------
     readers
         For each table the grants of which one is needed.
+    rules
+        Of single rows.
     that_matter
-        All grants that a table needs: what else a caller holds makes no difference.
+        All grants that a table or a row needs: what else a caller holds makes no difference.
     """
 
     view: StoredView
     policy: Policy
-    readers: dict[tuple[str, str], frozenset[Grant]]
+    readers: Mapping[_Name, frozenset[Grant]]
+    rules: tuple[RowRule, ...]
     that_matter: frozenset[Grant]
+    row_readers: Mapping[_Name, Mapping[str, frozenset[Grant]]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, view: StoredView, policy: Policy) -> _Shares:
-        readers = {
-            key: policy.readers(Resource.of_table(*key, release=entry.row.release))
-            for key, entry in view.entries.items()
+    def of(cls, view: StoredView, policy: Policy, rules: tuple[RowRule, ...]) -> _Shares:
+        readers: dict[_Name, frozenset[Grant]] = {}
+        by_row = {rule.table for rule in rules}
+        for key, entry in view.entries.items():
+            resource = Resource.of_table(*key, release=entry.row.release)
+            open_to_all = key in by_row and not policy.has_rule(resource)
+            readers[key] = frozenset({PUBLIC}) if open_to_all else policy.readers(resource)
+        row_readers = {
+            rule.table: {
+                value: frozenset() if resource is None else policy.listers(resource)
+                for value, resource in rule.resources.items()
+            }
+            for rule in rules
         }
-        return cls(view, policy, readers, frozenset().union(*readers.values()))
+        of_rows = (grants for values in row_readers.values() for grants in values.values())
+        matter = frozenset[Grant]().union(*readers.values(), *of_rows)
+        return cls(view, policy, readers, rules, matter, row_readers)
 
 
 class ReadableCatalog:
@@ -59,11 +107,16 @@ class ReadableCatalog:
         Gives the view of all tables.
     rights
         Says who may read.
+    row_rules
+        Gives the rules of tables whose rows have rights of their own.
     """
 
-    def __init__(self, view: Callable[[], StoredView], rights: Rights) -> None:
+    def __init__(
+        self, view: Callable[[], StoredView], rights: Rights, *, row_rules: RowRules = _no_rules
+    ) -> None:
         self._view = view
         self._rights = rights
+        self._row_rules = row_rules
         self._lock = threading.Lock()
         self._shares: _Shares | None = None
         self._views: OrderedDict[frozenset[Grant], StoredView] = OrderedDict()
@@ -94,10 +147,16 @@ class ReadableCatalog:
 
     def _present_shares(self) -> _Shares:
         view, policy = self._view(), self._rights.policy()
+        rules = self._row_rules(view)
         shares = self._shares
-        if shares is not None and shares.view is view and shares.policy is policy:
+        if (
+            shares is not None
+            and shares.view is view
+            and shares.policy is policy
+            and shares.rules == rules
+        ):
             return shares
-        made = _Shares.of(view, policy)
+        made = _Shares.of(view, policy, rules)
         with self._lock:
             self._shares = made
             self._views.clear()
@@ -106,16 +165,40 @@ class ReadableCatalog:
 
 def _restricted(shares: _Shares, held: frozenset[Grant]) -> StoredView:
     """Return the view of whoever holds these grants; the whole one if that is all of it."""
-    readable = {key for key, readers in shares.readers.items() if not readers.isdisjoint(held)}
     view = shares.view
-    if len(readable) == len(shares.readers):
+    entries = {
+        key: entry
+        for key, entry in view.entries.items()
+        if not shares.readers[key].isdisjoint(held)
+    }
+    whole = len(entries) == len(view.entries)
+    for rule in shares.rules:
+        entry = entries.get(rule.table)
+        if entry is None:
+            continue
+        readers = shares.row_readers[rule.table]
+        allowed = frozenset(v for v, grants in readers.items() if not grants.isdisjoint(held))
+        if len(allowed) < len(readers):
+            entries[rule.table] = _filtered(entry, RowFilter(rule.column, allowed))
+            whole = False
+    if whole:
         return view
     schemas = (
-        replace(schema, tables=tuple(t for t in schema.tables if (t.schema, t.name) in readable))
+        replace(
+            schema,
+            tables=tuple(
+                entries[t.schema, t.name].meta
+                for t in schema.tables
+                if (t.schema, t.name) in entries
+            ),
+        )
         for schema in view.schemas
     )
-    return StoredView(
-        view.generation,
-        tuple(schema for schema in schemas if schema.tables),
-        {key: entry for key, entry in view.entries.items() if key in readable},
-    )
+    return StoredView(view.generation, tuple(s for s in schemas if s.tables), entries)
+
+
+def _filtered(entry: TableEntry, row_filter: RowFilter) -> TableEntry:
+    """Return a table of which only some rows may be seen, nor how many there are of the others."""
+    meta = replace(entry.meta, row_count=None)
+    row = replace(entry.row, row_count=0, size_bytes=0)
+    return replace(entry, meta=meta, row=row, row_filter=row_filter)

@@ -103,6 +103,16 @@ class Policy:
                 return rule
         return self._default
 
+    def has_rule(self, resource: Resource) -> bool:
+        """Whether somebody has made a rule for a resource or for what it inherits from."""
+        return any((p.kind, p.name) in self._rules for p in (resource, *resource.above()))
+
+    def listers(self, resource: Resource) -> frozenset[Grant]:
+        """Return the grants of which one is needed to see that a resource is there."""
+        if self.rule_of(resource).listed:
+            return frozenset({PUBLIC})
+        return self.readers(resource)
+
     def readers(self, resource: Resource) -> frozenset[Grant]:
         """Return the grants of which one is needed to read a resource now."""
         grants = self.rule_of(resource).grants(embargoed=False)

@@ -44,7 +44,7 @@ class ImageAccess:
         """Return the collections that a caller may see, by name; a second old at most."""
         return tuple(
             c
-            for c in self._all_collections()
+            for c in self.all_collections()
             if self._rights.may(
                 principal, "list", Resource.of_collection(c.name, release=c.release)
             )
@@ -99,7 +99,8 @@ class ImageAccess:
             raise UnauthenticatedError(f"Log in to read the image {record.key.path}.")
         raise ForbiddenError(f"You may not read the image {record.key.path}.")
 
-    def _all_collections(self) -> tuple[ImageCollection, ...]:
+    def all_collections(self) -> tuple[ImageCollection, ...]:
+        """Return every collection by name, a second old at most; asks nobody for rights."""
         now = time.monotonic()
         with self._lock:
             known = self._collections

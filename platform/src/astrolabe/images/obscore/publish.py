@@ -35,6 +35,7 @@ from astrolabe.identity.rights import Policy, Rights
 from astrolabe.images.access import resource_of
 from astrolabe.images.model import ImageRecord
 from astrolabe.images.obscore.columns import OBSCORE, OBSCORE_NAME, OBSCORE_SCHEMA
+from astrolabe.images.obscore.row_rules import PUBLISHED
 from astrolabe.images.obscore.rows import ObsCoreRows
 from astrolabe.images.store import ImageStore
 from astrolabe.tables.source import SourceMeta
@@ -46,7 +47,6 @@ _LOG = structlog.get_logger(__name__)
 _LOCK: Final = "obscore"
 _BUSY: Final = "ivoa.ObsCore is being published ({holder}). Wait until that is done and try again."
 _LOOK_AGAIN_SECONDS: Final = 0.2
-_PROPERTY: Final = "obscore"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,15 +87,23 @@ class _Published:
     count
         How many images were published; -1 if some were written meanwhile, so that what was
         published of them is not known.
+    collections
+        Every value of ``obs_collection``.
     """
 
     basis: str
     until: datetime | None
     count: int
+    collections: tuple[str, ...]
 
     def as_json(self) -> dict[str, object]:
         until = None if self.until is None else self.until.isoformat()
-        return {"basis": self.basis, "until": until, "count": self.count}
+        return {
+            "basis": self.basis,
+            "until": until,
+            "count": self.count,
+            "collections": list(self.collections),
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> _Published:
@@ -104,6 +112,7 @@ class _Published:
             basis=value["basis"],
             until=None if until is None else parse_utc(until),
             count=value["count"],
+            collections=tuple(value["collections"]),
         )
 
 
@@ -179,8 +188,11 @@ class ObsCorePublisher:
             def kept() -> dict[str, object]:
                 earlier = 0 if before is None else before.count
                 count = -1 if source.later else source.rows + earlier
-                now = _Published(basis=basis, until=newest, count=count)
-                return {_PROPERTY: now.as_json()}
+                names = source.collections | set(() if before is None else before.collections)
+                now = _Published(
+                    basis=basis, until=newest, count=count, collections=tuple(sorted(names))
+                )
+                return {PUBLISHED: now.as_json()}
 
             options = ImportOptions(
                 schema=OBSCORE_SCHEMA,
@@ -251,7 +263,7 @@ class ObsCorePublisher:
         entry = self._entry()
         if entry is None:
             return None
-        kept = (entry.row.details.get("properties") or {}).get(_PROPERTY)
+        kept = (entry.row.details.get("properties") or {}).get(PUBLISHED)
         return None if kept is None else _Published.from_json(kept)
 
     def _report(self, mode: WriteMode | None, rows: int, started: float) -> PublishReport:
@@ -286,6 +298,7 @@ class _ImageSource:
         self._newest = newest
         self.rows = 0
         self.later = 0
+        self.collections: set[str] = set()
 
     @property
     def meta(self) -> SourceMeta:
@@ -305,6 +318,7 @@ class _ImageSource:
 
     def _batch(self, records: list[ImageRecord]) -> pa.RecordBatch:
         self.rows += len(records)
+        self.collections.update(record.key.collection for record in records)
         if self._newest is not None:
             self.later += sum(record.imported > self._newest for record in records)
         return self._rows.batch(records)
