@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date
 from typing import Any, Final, Protocol
 
 from astropy import units
@@ -41,9 +42,14 @@ LONGEST_TEXT: Final = 2_000
 _TIME_SCALES: Final = frozenset({"utc", "tai", "tt", "tdb", "tcb", "tcg", "ut1"})
 _TIME_FORMS: Final = frozenset({"iso", "mjd", "jd", "unix"})
 _FIELD: Final = re.compile(r"\{([^{}:]+)(?::(0?[0-9]{0,2}(?:\.[0-9])?[dfs]?))?\}")
+_ISO_DATE: Final = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d(?:\.\d*)?))?)?(?:Z|\+00:00)?",
+    re.IGNORECASE,
+)
 _OLD_DATE: Final = re.compile(r"(\d\d)/(\d\d)/(\d\d)")
 _MJD_OF_JD: Final = 2_400_000.5
 _MJD_OF_UNIX: Final = 40_587.0
+_MJD_ORDINAL: Final = date(1858, 11, 17).toordinal()
 _DAY_SECONDS: Final = 86_400.0
 
 
@@ -259,28 +265,46 @@ def date_and_time(value: Value, *, form: str = "iso", scale: str = "utc") -> flo
     ValueError
         Raised if it is not a date.
     """
-    if isinstance(value, bool):
-        raise ValueError("is not a date")  # noqa: TRY004 - one class for values that do not fit
     text = str(value).strip()
-    number = _number(text)
+    number = None if isinstance(value, bool) else _number(text)
     if number is None:
-        old = _OLD_DATE.fullmatch(text)
-        iso = f"19{old[3]}-{old[2]}-{old[1]}" if old else text.rstrip("Zz").replace(" ", "T")
-        try:
-            datetime.fromisoformat(iso[:19])
-            time = Time(iso, format="fits", scale=scale)
-        except ValueError as exc:
-            raise ValueError("is not a date such as 2027-01-31T12:00:00") from exc
+        mjd = _calendar_mjd(text)
     elif form == "jd":
-        time = Time(number, format="jd", scale=scale)
+        mjd = number - _MJD_OF_JD
     elif form == "unix":
-        time = Time(number / _DAY_SECONDS + _MJD_OF_UNIX, format="mjd", scale="utc")
+        mjd, scale = number / _DAY_SECONDS + _MJD_OF_UNIX, "utc"
     else:
-        time = Time(number, format="mjd", scale=scale)
-    mjd = float(time.utc.mjd if scale != "ut1" else time.mjd)
-    if not math.isfinite(mjd) or not -1e6 < mjd < 1e6:
+        mjd = number
+    if not -1e6 < mjd < 1e6:  # NaN too
         raise ValueError("is not a date of this age")
-    return mjd
+    # UT1 keeps within a second of UTC; how far needs tables that are not here.
+    return mjd if scale in {"utc", "ut1"} else _to_utc(mjd, scale)
+
+
+def _calendar_mjd(text: str) -> float:
+    match = _OLD_DATE.fullmatch(text)
+    year, month, day = (1900 + int(match[3]), int(match[2]), int(match[1])) if match else (0, 0, 0)
+    clock = (0.0, 0.0, 0.0)
+    if match is None:
+        match = _ISO_DATE.fullmatch(text)
+        if match is None:
+            raise ValueError("is not a date such as 2027-01-31T12:00:00")
+        year, month, day = int(match[1]), int(match[2]), int(match[3])
+        clock = (float(match[4] or 0), float(match[5] or 0), float(match[6] or 0))
+    if clock[0] >= 24 or clock[1] >= 60 or clock[2] >= 61:  # 60: a leap second
+        raise ValueError("is not a date such as 2027-01-31T12:00:00")
+    try:
+        days = date(year, month, day).toordinal() - _MJD_ORDINAL
+    except ValueError as exc:
+        raise ValueError(f"is not a date: {exc}") from exc
+    return days + (clock[0] * 3600.0 + clock[1] * 60.0 + clock[2]) / _DAY_SECONDS
+
+
+def _to_utc(mjd: float, scale: str) -> float:
+    with warnings.catch_warnings():
+        # Of years for which nobody knows the leap seconds yet.
+        warnings.simplefilter("ignore")
+        return float(Time(mjd, format="mjd", scale=scale).utc.mjd)
 
 
 def _number(text: str) -> float | None:
@@ -310,7 +334,7 @@ def _with_time_of_day(headers: Headers, name: str, value: Value) -> Value:
 
 
 def _plain(header: FitsHeader, keyword: str) -> Value | None:
-    value = header.get(keyword.upper())
+    value = header.get(keyword.upper(), header.get(keyword))  # HIERARCH may have any case
     if isinstance(value, str):
         value = value.strip()[:LONGEST_TEXT]
         return value or None

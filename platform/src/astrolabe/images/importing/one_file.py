@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import traceback
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Final
-
-import structlog
 
 from astrolabe.core.clock import utc_now
 from astrolabe.core.errors import AstrolabeError, ImageInvalidError, StorageFullError
@@ -26,8 +25,6 @@ from astrolabe.images.importing.values import obscore_values
 from astrolabe.images.model import ImageKey, ImageRecord, PlaneKind
 
 __all__ = ["FileResult", "FileTask", "default_image_id", "read_file", "record_uri"]
-
-_LOG = structlog.get_logger(__name__)
 
 _VERSION: Final = 1
 """Raised when what is read of a file changes, so that files are read again."""
@@ -139,9 +136,14 @@ def read_file(found: FoundFile, task: FileTask, files: ImageFiles) -> FileResult
         reason = exc.message
     # Headers hold anything; one that nobody foresaw must not end an import of a million files.
     except Exception as exc:  # noqa: BLE001 - see above
-        _LOG.warning("image.unforeseen", uri=found.uri, exc_info=True)
-        reason = f"It cannot be read ({type(exc).__name__}: {exc})."
+        reason = f"It cannot be read ({type(exc).__name__}: {str(exc)[:200]}{_place(exc)})."
     return FileResult(uri=found.uri, problem=reason)
+
+
+def _place(exc: Exception) -> str:
+    """Return where an error came from, for whoever mends it."""
+    frames = traceback.extract_tb(exc.__traceback__)
+    return f", {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
 
 
 def _read(found: FoundFile, task: FileTask, files: ImageFiles) -> FileResult:
