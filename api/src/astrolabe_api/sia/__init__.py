@@ -1,0 +1,1 @@
+"""Simple Image Access 2.0: which images there are."""
