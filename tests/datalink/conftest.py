@@ -204,4 +204,5 @@ def tokens(home: Path) -> dict[str, dict[str, str]]:
             for name in ("ada", "bob")
         }
         narrow = token_of(context, "ada", scopes=("read:tap",))
-        return {"anonymous": {}, **made, "narrow": narrow}
+        images = token_of(context, "ada", scopes=("read:image",))
+        return {"anonymous": {}, **made, "narrow": narrow, "images": images}

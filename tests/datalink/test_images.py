@@ -181,7 +181,6 @@ async def test_only_votables_are_given(client: httpx.AsyncClient) -> None:
         pytest.param("anonymous", "listed", ("true", False), id="anonymous-listed"),
         pytest.param("bob", "listed", ("true", False), id="stranger-listed"),
         pytest.param("ada", "listed", ("true", True), id="member-listed"),
-        pytest.param("narrow", "listed", ("true", False), id="member-without-the-scope"),
         pytest.param("anonymous", "secret", None, id="anonymous-secret"),
         pytest.param("bob", "secret", None, id="stranger-secret"),
         pytest.param("ada", "secret", ("true", True), id="member-secret"),

@@ -178,7 +178,7 @@ class RowLinkMaker:
 
     def _cone(self) -> ServiceDescriptor:
         return ServiceDescriptor(
-            name="Cone",
+            name=f"Cone in {self._table.qualified_name}",
             description=f"Rows of {self._table.adql_name} around a row",
             access_url=f"{self._base}{DATALINK_PATH}/cone",
             content_type=_VOTABLE,
