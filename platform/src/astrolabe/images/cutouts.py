@@ -146,7 +146,8 @@ def box_of(image: OpenImage, stencil: Stencil) -> Box:
     wcs = image.wcs
     if stencil.band is not None:
         axis = None if wcs is None else wcs.spectral
-        _cut_axis(box, axis, stencil.band, image.record, "em_min", "em_max", "BAND")
+        reason = "" if wcs is None else wcs.no_spectral_reason
+        _cut_axis(box, axis, stencil.band, image.record, "em_min", "em_max", "BAND", reason)
     if stencil.time is not None:
         axis = None if wcs is None else wcs.time
         _cut_axis(box, axis, stencil.time, image.record, "t_min", "t_max", "TIME")
@@ -426,6 +427,7 @@ def _cut_axis(
     low_name: str,
     high_name: str,
     parameter: str,
+    reason: str = "",
 ) -> None:
     """Cut an interval out of an axis, or see whether all of the image lies in it."""
     low, high = interval
@@ -442,6 +444,10 @@ def _cut_axis(
     known = [value for value in (first, last) if value is not None and math.isfinite(value)]
     if known and (max(known) < low or min(known) > high):
         raise no_overlap
+    if reason:
+        raise BadParameterError(
+            f"{parameter} cannot be cut out of the image {record.key.path}: {reason}."
+        )
 
 
 def _cut_polarisation(

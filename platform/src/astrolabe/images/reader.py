@@ -15,11 +15,12 @@ import structlog
 
 from astrolabe.core.errors import ImageInvalidError
 from astrolabe.images.files import ByteSource, ImageFiles
-from astrolabe.images.fits.cards import FitsHeader, bare_header
+from astrolabe.images.fits.cards import FitsHeader
 from astrolabe.images.fits.index import FileIndex, PlaneIndex, build_index
 from astrolabe.images.fits.planes import Box, TileCache, read_box, whole_box
 from astrolabe.images.model import ImageRecord, PlaneKind
 from astrolabe.images.wcs import ImageWcs
+from astrolabe.images.wcs_cards import bare_header
 
 __all__ = ["ImageReader", "OpenFile", "OpenImage", "Plane"]
 

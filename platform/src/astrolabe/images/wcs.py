@@ -191,6 +191,18 @@ class ImageWcs:
         """The axis of wavelengths, if there is one that can be made metres."""
         return SpectralAxis.find(self.wcs, self.shape)
 
+    @property
+    def no_spectral_reason(self) -> str:
+        """Why a spectral axis gives no wavelengths; empty where it does, or where there is none."""
+        place = self.wcs.wcs.spec
+        if self.spectral is not None or not 0 <= place < len(self.shape):
+            return ""
+        kind = str(list(self.wcs.wcs.ctype)[place]).strip()
+        return (
+            f"its spectral axis ({kind}) cannot be turned into wavelengths; for a velocity the "
+            "header must name a rest frequency (RESTFRQ) or wavelength (RESTWAV)"
+        )
+
     @cached_property
     def time(self) -> TimeAxis | None:
         """The axis of times, if there is one."""

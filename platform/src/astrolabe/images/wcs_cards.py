@@ -8,7 +8,7 @@ from typing import Final
 
 from astrolabe.images.fits.cards import CardValue, FitsHeader
 
-__all__ = ["is_wcs_keyword", "shifted_header", "wcs_cards"]
+__all__ = ["bare_header", "is_wcs_keyword", "shifted_header", "wcs_cards"]
 
 _WCS: Final = re.compile(
     r"(WCSAXES|CTYPE\d+|CUNIT\d+|CRVAL\d+|CRPIX\d+|CDELT\d+|CROTA\d+|CNAME\d+|CRDER\d+|CSYER\d+"
@@ -21,6 +21,11 @@ _WCS: Final = re.compile(
     r"|CPDIS\d+[A-Z]?|CQDIS\d+[A-Z]?|DP\d+[A-Z]?|DQ\d+[A-Z]?|CPERR\d+[A-Z]?"
     r"|AMD[XY]\d+|PPO\d+|CNPIX\d|PLTRA[HMS]|PLTDEC(SN|D|M|S)|[XY]PIXELSZ|PLTSCALE)\Z"
 )
+_STORAGE: Final = re.compile(
+    r"(SIMPLE|XTENSION|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|GROUPS|EXTEND|BLOCKED|BSCALE|BZERO|BLANK|INHERIT"
+    r"|CHECKSUM|DATASUM|DATAMIN|DATAMAX|NEXTEND|(DATA|BIAS|TRIM)SEC|END)\Z"
+)
+_TIMES: Final = re.compile(r"(DATE|MJD|OBSGEO|TIMESYS)")
 _CRPIX: Final = re.compile(r"CRPIX(\d+)[A-Z]?\Z")
 _LTV: Final = re.compile(r"(LTV|CNPIX)(\d)\Z")
 # What makes a header one that has a WCS at all.
@@ -45,6 +50,36 @@ def wcs_cards(header: FitsHeader) -> FitsHeader | None:
         if of_wcs:
             kept.append(card)
     return FitsHeader(kept)
+
+
+def bare_header(header: FitsHeader, primary: FitsHeader | None = None) -> FitsHeader:
+    """Return a header without what says how pixels are stored, nor what is true of all of them.
+
+    Parameters
+    ----------
+    header
+        Of an image.
+    primary
+        Of the file's primary HDU; its cards follow if the image's header has INHERIT = T, but for
+        those of a WCS: positions are those of the image's own header.
+    """
+    cards = [
+        card
+        for keyword, card in zip(header, header.cards, strict=True)
+        if not _STORAGE.match(keyword)
+    ]
+    if primary is not None and header.get("INHERIT") is True:
+        cards += [
+            card
+            for keyword, card in zip(primary, primary.cards, strict=True)
+            if not _STORAGE.match(keyword)
+            and keyword not in {"", "COMMENT", "HISTORY", "EXTNAME"}
+            and keyword not in header
+            and (_TIMES.match(keyword) or not is_wcs_keyword(keyword))
+        ]
+    while cards and not cards[-1].strip():
+        cards.pop()
+    return FitsHeader(cards)
 
 
 def shifted_header(header: FitsHeader, first: Sequence[int]) -> dict[str, CardValue]:

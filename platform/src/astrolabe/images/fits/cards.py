@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from astrolabe.core.errors import ImageInvalidError
 
-__all__ = ["BLOCK", "CARD", "CardValue", "FitsHeader", "bare_header", "format_card"]
+__all__ = ["BLOCK", "CARD", "CardValue", "FitsHeader", "format_card"]
 
 CARD: Final = 80
 """Bytes of a card."""
@@ -28,10 +28,6 @@ CardValue = bool | int | float | str | None
 
 _STRING: Final = re.compile(r"\s*'((?:[^']|'')*)'")
 _UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e]")
-_STORAGE: Final = re.compile(
-    r"(SIMPLE|XTENSION|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|GROUPS|EXTEND|BLOCKED|BSCALE|BZERO|BLANK|INHERIT"
-    r"|CHECKSUM|DATASUM|DATAMIN|DATAMAX|NEXTEND|(DATA|BIAS|TRIM)SEC|END)\Z"
-)
 _COMMENTARY: Final = frozenset({"", "COMMENT", "HISTORY"})
 
 
@@ -185,35 +181,6 @@ class FitsHeader:
                 break
             value = value[:-1] + text[1].replace("''", "'").rstrip()
         return value
-
-
-def bare_header(header: FitsHeader, primary: FitsHeader | None = None) -> FitsHeader:
-    """Return a header without what says how pixels are stored, nor what is true of all of them.
-
-    Parameters
-    ----------
-    header
-        Of an image.
-    primary
-        Of the file's primary HDU; its cards follow if the image's header has INHERIT = T.
-    """
-    cards = [
-        card
-        for keyword, card in zip(header, header.cards, strict=True)
-        if not _STORAGE.match(keyword)
-    ]
-    if primary is not None and header.get("INHERIT") is True:
-        cards += [
-            card
-            for keyword, card in zip(primary, primary.cards, strict=True)
-            if not _STORAGE.match(keyword)
-            and keyword not in _COMMENTARY
-            and keyword not in header
-            and keyword != "EXTNAME"
-        ]
-    while cards and not cards[-1].strip():
-        cards.pop()
-    return FitsHeader(cards)
 
 
 def format_card(keyword: str, value: CardValue, comment: str = "") -> str:
