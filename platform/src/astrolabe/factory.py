@@ -53,6 +53,8 @@ from astrolabe.identity.upkeep import IdentityUpkeep
 from astrolabe.identity.users import UserService
 from astrolabe.images.assembly import ImageServices
 from astrolabe.images.links.of_rows import LinkedRows
+from astrolabe.images.soda.runner import SODA_JOB, SodaJobRunner
+from astrolabe.images.soda.service import SodaService
 from astrolabe.jobs.model import Job, Phase
 from astrolabe.jobs.owners import JobOwners
 from astrolabe.jobs.service import JobService
@@ -220,6 +222,19 @@ class ProcessContext:
         )
 
     @cached_property
+    def soda(self) -> SodaService:
+        """Cuts images."""
+        return SodaService(
+            access=self.images.access,
+            store=self.images.store,
+            reader=self.images.reader,
+            quotas=self.quotas,
+            options=self.settings.images,
+            authority=self.settings.server.authority,
+            scratch=self.settings.paths.spill,
+        )
+
+    @cached_property
     def row_groups(self) -> RowGroupReader:
         """Reads row groups for the engine and for the planner, with one cache."""
         return RowGroupReader(cache_bytes=self.settings.engine.chunk_cache_mb << 20)
@@ -347,8 +362,15 @@ class ProcessContext:
 
     def worker(self) -> Worker:
         """Make a worker that runs every kind of job there is."""
-        runner = TapJobRunner(
+        tap = TapJobRunner(
             queries=self.queries,
+            results=self.results,
+            uploads=self.uploads,
+            resolver=self.upload_resolver,
+            principal_of=self.job_admission.principal_of,
+        )
+        soda = SodaJobRunner(
+            soda=self.soda,
             results=self.results,
             uploads=self.uploads,
             resolver=self.upload_resolver,
@@ -356,7 +378,7 @@ class ProcessContext:
         )
         return Worker(
             self.job_store,
-            runners={TAP_JOB: runner},
+            runners={TAP_JOB: tap, SODA_JOB: soda},
             slots=self.settings.engine_workers,
             on_delete=self._clean_up,
             admission=self.job_admission.admit,

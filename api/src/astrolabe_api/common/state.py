@@ -67,7 +67,7 @@ class ApiState:
         settings = context.settings
         # Each is made at its first use, which must not happen in two threads at once.
         _ = (context.queries, context.jobs, context.upload_resolver)
-        _ = (context.readable, context.quotas)
+        _ = (context.readable, context.quotas, context.soda)
         _ = (context.openid_login, context.openid_provider)
         return cls(
             context=context,

@@ -1,0 +1,309 @@
+"""What a request for cutouts asks for (SODA 1.0, section 3), and our own parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Final
+from urllib.parse import unquote
+
+from astrolabe.catalogs.uploads import parse_upload
+from astrolabe.core.errors import BadParameterError, MultipleValuesError
+from astrolabe.images.cutouts import Stencil
+from astrolabe.images.model import (
+    ImageKey,
+    PlaneKind,
+    check_collection_name,
+    parse_image_did,
+)
+from astrolabe.images.regions import SkyRegion, parse_interval, parse_pos
+from astrolabe.images.soda.formats import SodaFormat, resolve_soda_format
+from astrolabe.images.soda.given import Given, read_number
+from astrolabe.images.soda.positions import POSITIONS_TABLE
+from astrolabe.images.writers.color_maps import color_table
+from astrolabe.images.writers.pictures import Limits, PictureStyle, Stretch
+
+__all__ = ["SodaRequest", "read_soda_request"]
+
+_POL_STATES: Final = frozenset(  # ObsCore 1.1, section 4.19
+    ("I", "Q", "U", "V", "RR", "LL", "RL", "LR", "XX", "YY", "XY", "YX", "POLI", "POLA")
+)
+_LABEL_CHARACTERS: Final = 100
+_LARGEST_SIZE_DEG: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SodaRequest:
+    """Cutouts: every stencil out of every image.
+
+    Parameters
+    ----------
+    keys
+        ID: the images.
+    stencils
+        What to cut, at least one; the empty one is the whole image.
+    planes
+        PLANES: which planes of each image, in this order.
+    output
+        RESPONSEFORMAT.
+    style
+        STRETCH, LIMITS and CMAP: how a picture is drawn.
+    rgb
+        RGB: the images for red, green and blue.
+    uploads
+        Values of UPLOAD: a table of positions.
+    size_deg
+        SIZE: width and height of stamps around positions that have none of their own (deg).
+    collection, bands
+        COLLECTION and FILTER: where positions find their images when no ID says it.
+    """
+
+    keys: tuple[ImageKey, ...]
+    stencils: tuple[Stencil, ...]
+    planes: tuple[PlaneKind, ...]
+    output: SodaFormat
+    style: PictureStyle
+    rgb: tuple[ImageKey, ImageKey, ImageKey] | None = None
+    uploads: tuple[str, ...] = ()
+    size_deg: float | None = None
+    collection: str | None = None
+    bands: tuple[str, ...] = ()
+
+    @property
+    def images(self) -> tuple[ImageKey, ...]:
+        """All images that the request names, each once."""
+        return tuple(dict.fromkeys((*self.keys, *(self.rgb or ()))))
+
+    @property
+    def count(self) -> int:
+        """How many cutouts it asks for; one coloured picture is one."""
+        return len(self.stencils) * (1 if self.rgb else len(self.keys))
+
+    @property
+    def filename(self) -> str:
+        """The file that a client may save a sync answer in."""
+        if self.count > 1:
+            return f"cutouts{self.output.extension}"
+        key = (self.rgb or self.keys)[0]
+        return f"{key.collection}.{key.image_id}.cutout{self.output.extension}"
+
+    def require_sync(self, jobs_address: str) -> None:
+        """Make sure that one answer can hold it all.
+
+        Raises
+        ------
+        BadParameterError
+            Raised if it needs a job.
+        MultipleValuesError
+            Raised if there are several cutouts in a form that holds one.
+        """
+        if self.uploads:
+            raise BadParameterError(
+                "A table of positions needs a job: send the same parameters and PHASE=RUN to "
+                f"{jobs_address}."
+            )
+        if self.count > 1 and not self.output.kind.is_bundle:
+            raise MultipleValuesError(
+                f"That is {self.count} cutouts, and {self.output.mime} holds one. Ask for "
+                "RESPONSEFORMAT=tar, mef or zarr, or send the same as a job to "
+                f"{jobs_address}, which gives a result for each."
+            )
+
+
+def read_soda_request(pairs: Iterable[tuple[str, str]], *, authority: str) -> SodaRequest:
+    """Read a request for cutouts from its parameters; unknown ones are ignored.
+
+    Parameters
+    ----------
+    pairs
+        Names and values as they were sent.
+    authority
+        Of the platform's identifiers.
+
+    Raises
+    ------
+    BadParameterError
+        Raised if a parameter is missing or does not fit.
+    """
+    given = Given(pairs)
+    rgb = _rgb(given, authority)
+    uploads = _uploads(given)
+    collection = given.single("COLLECTION")
+    keys = tuple(_key("ID", value, authority) for value in given.values("ID"))
+    # What an identifier means, not how it is written, tells images apart.
+    keys = tuple({key.folded: key for key in keys}.values())
+    if not (keys or rgb or (uploads and collection)):
+        raise BadParameterError(
+            "The parameter ID is missing: give it the identifier of an image, "
+            f"ivo://{authority}/COLLECTION?ID, as obs_publisher_did in ivoa.ObsCore says it."
+        )
+    output = resolve_soda_format(given.single("RESPONSEFORMAT"))
+    request = SodaRequest(
+        keys=keys,
+        stencils=_stencils(given),
+        planes=_planes(given),
+        output=output,
+        style=_style(given),
+        rgb=rgb,
+        uploads=uploads,
+        size_deg=_size(given),
+        collection=None if collection is None else check_collection_name(collection),
+        bands=given.listed("FILTER"),
+    )
+    _check_together(request, given)
+    return request
+
+
+def _check_together(request: SodaRequest, given: Given) -> None:
+    """Refuse parameters that contradict each other.
+
+    Raises
+    ------
+    BadParameterError
+        Raised if they do.
+    """
+    kind = request.output.kind
+    if kind.is_picture and len(request.planes) > 1:
+        raise BadParameterError("A picture shows one plane; PLANES names several.")
+    if request.rgb and not kind.is_picture:
+        raise BadParameterError("RGB makes pictures: add RESPONSEFORMAT=png or jpeg.")
+    if request.rgb and request.keys:
+        raise BadParameterError("Give RGB or ID, not both: RGB names the three images itself.")
+    if request.size_deg is not None and not request.uploads:
+        raise BadParameterError(
+            f"SIZE is that of stamps around UPLOAD={POSITIONS_TABLE},...; one cutout has its size "
+            "by CIRCLE, POLYGON or POS."
+        )
+    if request.uploads:
+        named = [name for name in ("POS", "CIRCLE", "POLYGON", "RGB") if given.values(name)]
+        if named:
+            raise BadParameterError(
+                f"{' and '.join(named)} cannot be combined with a table of positions."
+            )
+        if not kind.is_bundle:
+            raise BadParameterError(
+                "Stamps around a table of positions come as RESPONSEFORMAT=tar, mef or zarr."
+            )
+    if request.collection is not None and (request.keys or not request.uploads):
+        raise BadParameterError(
+            "COLLECTION finds the images of a table of positions where no ID names them."
+        )
+
+
+def _key(name: str, value: str, authority: str) -> ImageKey:
+    # Some clients quote an identifier once more than its place in an address needs.
+    text = unquote(value) if value[:6].lower() == "ivo%3a" else value
+    try:
+        return parse_image_did(text, authority=authority)
+    except BadParameterError as exc:
+        raise BadParameterError(f"{name}: {exc.message}") from exc
+
+
+def _rgb(given: Given, authority: str) -> tuple[ImageKey, ImageKey, ImageKey] | None:
+    ids = given.listed("RGB")
+    if not ids:
+        return None
+    if len(ids) != 3:
+        raise BadParameterError(
+            "RGB takes the identifiers of three images, for red, green and blue, joined by commas; "
+            f"these are {len(ids)}."
+        )
+    red, green, blue = (_key("RGB", value, authority) for value in ids)
+    return red, green, blue
+
+
+def _stencils(given: Given) -> tuple[Stencil, ...]:
+    regions: list[tuple[str, SkyRegion | None]] = [
+        *((f"POS={value}", parse_pos(value)) for value in given.values("POS")),
+        *(
+            (f"{shape}={value}", _shape(shape, value))
+            for shape in ("CIRCLE", "POLYGON")
+            for value in given.values(shape)
+        ),
+    ]
+    bands = [(f"BAND={v}", parse_interval(v, name="BAND", unit="m")) for v in given.values("BAND")]
+    times = [(f"TIME={v}", parse_interval(v, name="TIME", unit="d")) for v in given.values("TIME")]
+    pol = _pol(given)
+    states = [f"POL={' '.join(pol)}"] if pol else []
+    return tuple(
+        Stencil(
+            region=region,
+            band=band,
+            time=time,
+            pol=pol,
+            label=" ".join(
+                label[:_LABEL_CHARACTERS] for label in (shape, wave, when, *states) if label
+            ),
+        )
+        for (shape, region), (wave, band), (when, time) in product(
+            regions or [("", None)], bands or [("", None)], times or [("", None)]
+        )
+    )
+
+
+def _shape(shape: str, value: str) -> SkyRegion:
+    try:
+        return parse_pos(f"{shape} {value}")
+    except BadParameterError as exc:
+        raise BadParameterError(exc.message.replace(f"POS={shape}", shape)) from exc
+
+
+def _pol(given: Given) -> tuple[str, ...]:
+    states = tuple(dict.fromkeys(state.upper() for state in given.listed("POL")))
+    for state in states:
+        if state not in _POL_STATES:
+            raise BadParameterError(
+                f"POL must be one of {', '.join(sorted(_POL_STATES))}, not {state[:100]!r}."
+            )
+    return states
+
+
+def _planes(given: Given) -> tuple[PlaneKind, ...]:
+    planes = []
+    for name in given.listed("PLANES"):
+        try:
+            planes.append(PlaneKind(name.lower()))
+        except ValueError as exc:
+            known = ", ".join(PlaneKind)
+            raise BadParameterError(
+                f"PLANES lists {known}, joined by commas; {name[:100]!r} is none of them."
+            ) from exc
+    return tuple(dict.fromkeys(planes)) or (PlaneKind.IMAGE,)
+
+
+def _style(given: Given) -> PictureStyle:
+    stretch, limits, color_map = (given.single(name) for name in ("STRETCH", "LIMITS", "CMAP"))
+    style = PictureStyle()
+    if stretch is not None:
+        style = replace(style, stretch=Stretch.parse(stretch))
+    if limits is not None:
+        style = replace(style, limits=Limits.parse(limits))
+    if color_map is not None:
+        color_table(color_map)
+        style = replace(style, color_map=color_map)
+    return style
+
+
+def _size(given: Given) -> float | None:
+    value = given.single("SIZE")
+    if value is None:
+        return None
+    size = read_number("SIZE", value)
+    if not 0 < size <= _LARGEST_SIZE_DEG:
+        raise BadParameterError(
+            "SIZE is the width of stamps in degrees, more than 0 and at most "
+            f"{_LARGEST_SIZE_DEG:g}, not {value[:100]}."
+        )
+    return size
+
+
+def _uploads(given: Given) -> tuple[str, ...]:
+    values = given.values("UPLOAD")
+    named = parse_upload(values)
+    if named and [name.lower() for name in named] != [POSITIONS_TABLE]:
+        raise BadParameterError(
+            f"UPLOAD names {', '.join(repr(n) for n in named)[:200]}; a cutout takes one table, "
+            f"called {POSITIONS_TABLE!r}: UPLOAD={POSITIONS_TABLE},param:part."
+        )
+    return values
