@@ -258,6 +258,19 @@ MATRIX: dict[tuple[str, str], Line] = {
     ),
     ("GET", "/api/datalink/capabilities"): Line(PUBLIC),
     ("GET", "/api/datalink/availability"): Line(PUBLIC),
+    ("GET", "/api/sia/query"): Line("*read:image", "/api/sia/query?POL=Z"),
+    ("POST", "/api/sia/query"): Line("*read:image", form={"POL": "Z"}),
+    ("GET", "/api/sia/capabilities"): Line(PUBLIC),
+    ("GET", "/api/sia/availability"): Line(PUBLIC),
+    ("GET", "/api/cutout"): Line("*read:image", "/api/cutout?ID=nothing"),
+    ("POST", "/api/cutout"): Line("*read:image", form={"ID": "nothing"}),
+    ("GET", "/api/cutout/sync"): Line("*read:image", "/api/cutout/sync?ID=nothing"),
+    ("POST", "/api/cutout/sync"): Line("*read:image", form={"ID": "nothing"}),
+    ("GET", "/api/cutout/capabilities"): Line(PUBLIC),
+    ("GET", "/api/cutout/availability"): Line(PUBLIC),
+    ("GET", "/api/cutout/async"): Line("*read:image"),
+    ("POST", "/api/cutout/async"): Line("*read:image", form={"ID": "nothing"}),
+    ("GET", "/api/images/{collection}/{image_id}"): Line("*read:image", "/api/images/no/image"),
     ("GET", "/sky"): Line(PUBLIC),
     ("GET", "/sky/{name}"): Line(OPEN, "/sky/viewer.js"),
     ("GET", "/api/hips/hipslist"): Line("*read:image"),
@@ -286,11 +299,12 @@ for _method, _part, _form in (
     ("GET", "/destruction", None),
     ("POST", "/destruction", {"DESTRUCTION": "2030-01-01T00:00:00Z"}),
 ):
-    MATRIX[_method, f"/api/tap/async/{{job_id}}{_part}"] = Line(
-        "*read:tap",
-        f"/api/tap/async/{NO_JOB}{_part}".replace("{result_id}", "result"),
-        form=_form,
-    )
+    for _jobs, _scope in (("/api/tap/async", "*read:tap"), ("/api/cutout/async", "*read:image")):
+        MATRIX[_method, f"{_jobs}/{{job_id}}{_part}"] = Line(
+            _scope,
+            f"{_jobs}/{NO_JOB}{_part}".replace("{result_id}", "result"),
+            form=_form,
+        )
 
 
 PAGES = ("/account", "/groups", "/admin")

@@ -26,7 +26,10 @@ from astrolabe_api.gateway.gms import GMS_PATH
 from astrolabe_api.gateway.handlers import gateway_routers
 from astrolabe_api.hips.handlers import hips_routers
 from astrolabe_api.hips.viewer import SKY_PATH
+from astrolabe_api.images.handlers import images_routers
 from astrolabe_api.scs.handlers import SCS_PATH, scs_routers
+from astrolabe_api.sia.handlers import SIA_PATH, sia_routers
+from astrolabe_api.soda.handlers import CUTOUT_PATH, soda_routers
 from astrolabe_api.tap.capabilities import TAP_PATH
 from astrolabe_api.tap.handlers import tap_routers
 
@@ -35,7 +38,10 @@ __all__ = ["SERVICES", "create_app"]
 SERVICES: dict[str, Callable[[], tuple[APIRouter, ...]]] = {
     "tap": tap_routers,
     "scs": scs_routers,
+    "sia": sia_routers,
+    "soda": soda_routers,
     "datalink": datalink_routers,
+    "images": images_routers,
     "hips": hips_routers,
     "gateway": gateway_routers,
     "admin": admin_routers,
@@ -44,11 +50,13 @@ SERVICES: dict[str, Callable[[], tuple[APIRouter, ...]]] = {
 
 _ERROR_FORMS = {
     **dict.fromkeys((*PAGE_PATHS, SKY_PATH), ErrorForm.PAGE),
+    CUTOUT_PATH: ErrorForm.SODA,
     DATALINK_PATH: ErrorForm.FAULT,
     GMS_PATH: ErrorForm.TEXT,
     LOGIN_PATH: ErrorForm.TEXT,
     LOGOUT_PATH: ErrorForm.TEXT,
     SCS_PATH: ErrorForm.CONE,
+    SIA_PATH: ErrorForm.FAULT,
     TAP_PATH: ErrorForm.VOTABLE,
 }
 
