@@ -25,12 +25,14 @@ __all__ = [
     "FitsPlane",
     "Storage",
     "compressed_fits",
+    "data_bytes",
     "fits_file",
     "header_block",
     "own_cards",
     "padding",
     "primary_header",
     "storage_of",
+    "stored_pixels",
     "structure",
 ]
 
@@ -191,14 +193,14 @@ def fits_file(planes: Sequence[FitsPlane], *, common: Mapping[str, CardValue]) -
         ]
         if plane.tables:
             cards.insert(2 + plane.data.ndim + 1, format_card("EXTEND", value=True))
-        return b"".join([header_block(cards), *_data(plane.data), plane.tables])
+        return b"".join([header_block(cards), data_bytes(plane.data), plane.tables])
     parts = [primary_header(common)]
     for plane in planes:
         cards = [
             *structure(plane.data.dtype, plane.data.shape, extension=plane.name),
             *own_cards(plane.header),
         ]
-        parts += [header_block(cards), *_data(plane.data)]
+        parts += [header_block(cards), data_bytes(plane.data)]
     # All planes of an image have one WCS: its tables are there once.
     parts.append(next((plane.tables for plane in planes if plane.tables), b""))
     return b"".join(parts)
@@ -239,9 +241,10 @@ def _compressed(plane: FitsPlane) -> fits.CompImageHDU:
     )
 
 
-def _data(data: AnyArray) -> tuple[bytes, bytes]:
+def data_bytes(data: AnyArray) -> bytes:
+    """Return pixels as they stand in a file, filled up to whole blocks."""
     content = stored_pixels(data).tobytes()
-    return content, padding(len(content))
+    return content + padding(len(content))
 
 
 def stored_pixels(data: AnyArray) -> AnyArray:
