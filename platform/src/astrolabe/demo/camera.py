@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from astrolabe.demo.sphere import tangent_plane_deg
+from astrolabe.demo.sphere import tangent_plane_deg, tangent_plane_sky
 from astrolabe.demo.truth import CENTER_DEC_DEG, CENTER_RA_DEG
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "PIXEL_ARCSEC",
     "coadd_wcs_cards",
     "detector_of",
+    "detector_sky",
     "detector_wcs_cards",
     "detector_xy",
     "patch_of",
@@ -95,6 +96,24 @@ def detector_of(
 ) -> npt.NDArray[np.int64]:
     """Return the detector under each position; see `detector_xy`."""
     return detector_xy(ra_deg, dec_deg, pointing)[0]
+
+
+def detector_sky(
+    detector: Ints, x: Floats, y: Floats, pointing: tuple[float, float, float]
+) -> tuple[Floats, Floats]:
+    """Return ICRS positions (degrees) of pixels: the inverse of `detector_xy`."""
+    row, column = np.divmod(detector, DETECTORS_ON_SIDE)
+    half = DETECTORS_ON_SIDE // 2
+    u = x + 0.5 + (column - half) * DETECTOR_PIXELS
+    v = y + 0.5 + (row - half) * DETECTOR_PIXELS
+    stretch = (1 + _DISTORTION * (u**2 + v**2)) * PIXEL_ARCSEC / 3600
+    sine, cosine = np.sin(np.radians(pointing[2])), np.cos(np.radians(pointing[2]))
+    return tangent_plane_sky(
+        (-cosine * u + sine * v) * stretch,
+        (sine * u + cosine * v) * stretch,
+        pointing[0],
+        pointing[1],
+    )
 
 
 def detector_wcs_cards(detector: int, pointing: tuple[float, float, float]) -> Cards:

@@ -139,10 +139,13 @@ def _add_boxes(
     values = along_x * along_y
     tilted = np.abs(inverse[1]) > 1e-12  # round sources are a product of two curves
     if tilted.any():
-        values[tilted] = np.exp(
-            -0.5 * (a[tilted] * dx[tilted] ** 2 + c[tilted] * dy[tilted] ** 2)
-            - b[tilted] * dx[tilted] * dy[tilted]
-        ) * np.abs(peak[tilted, None, None])
+        values[tilted] = (
+            np.exp(
+                -0.5 * (a[tilted] * dx[tilted] ** 2 + c[tilted] * dy[tilted] ** 2)
+                - b[tilted] * dx[tilted] * dy[tilted]
+            )
+            * peak[tilted, None, None]
+        )
     inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[
         :, None, :
     ]

@@ -164,7 +164,7 @@ def draw_visit(survey: Survey, number: int, detector: int, *, side: int | None =
     mask = _detected(model, sky)
     _add_cosmic_rays(image, mask, sky, rng)
     _saturate(image, mask)
-    _spoil_columns(image, mask, variance, detector)
+    _spoil_columns(image, mask, detector)
     for edge in (np.s_[:_EDGE_PIXELS], np.s_[-_EDGE_PIXELS:]):
         mask[edge] |= MaskBit.EDGE
         mask[:, edge] |= MaskBit.EDGE
@@ -314,12 +314,9 @@ def _saturate(image: Image, mask: npt.NDArray[np.int16]) -> None:
             mask[first:last, column] |= MaskBit.SAT
 
 
-def _spoil_columns(
-    image: Image, mask: npt.NDArray[np.int16], variance: Image, detector: int
-) -> None:
+def _spoil_columns(image: Image, mask: npt.NDArray[np.int16], detector: int) -> None:
     """Take out the two columns that are bad on this detector in every visit."""
     rng = np.random.default_rng((SEED, 23, detector))
     columns = rng.choice(image.shape[1], size=2, replace=False)
     mask[:, columns] |= MaskBit.BAD
     image[:, columns] = np.nan
-    variance[:, columns] = np.nan

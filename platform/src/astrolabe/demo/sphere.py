@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["cap_points", "separation_deg", "tangent_plane_deg"]
+__all__ = ["cap_points", "separation_deg", "tangent_plane_deg", "tangent_plane_sky"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -51,3 +51,15 @@ def tangent_plane_deg(
     east = np.cos(dec) * np.sin(ra) / cosine
     north = (np.cos(dec0) * np.sin(dec) - np.sin(dec0) * np.cos(dec) * np.cos(ra)) / cosine
     return np.degrees(east), np.degrees(north)
+
+
+def tangent_plane_sky(
+    east_deg: Floats, north_deg: Floats, ra0_deg: float, dec0_deg: float
+) -> tuple[Floats, Floats]:
+    """Return the positions of gnomonic coordinates: the inverse of `tangent_plane_deg`."""
+    east, north = np.radians(east_deg), np.radians(north_deg)
+    sine, cosine = np.sin(np.radians(dec0_deg)), np.cos(np.radians(dec0_deg))
+    towards = cosine - north * sine
+    ra = np.arctan2(east, towards)
+    dec = np.arctan2(sine + north * cosine, np.hypot(east, towards))
+    return np.mod(np.degrees(ra) + ra0_deg, 360.0), np.degrees(dec)
