@@ -145,7 +145,16 @@ class TileIndex:
 
 
 _PLAIN: Final = (
-    ["compression", "shape", "item_size", "raw_dtype", "dither", "seed", "block_size", "byte_pix", "smooth", "h_scale"]
+    "compression",
+    "shape",
+    "item_size",
+    "raw_dtype",
+    "dither",
+    "seed",
+    "block_size",
+    "byte_pix",
+    "smooth",
+    "h_scale",
 )
 _ARRAYS: Final = {
     "offset": "<i8",
