@@ -39,10 +39,12 @@ setup: $(STAMP_DEV) ## make the environment at .venv with everything that tests 
 ifeq ($(HAS_313),yes)
 	@$(MAKE) $(STAMP_313)
 endif
+	@$(BIN)/python tools/fetch-aladin || true
 
 setup-run: $(if $(wildcard $(STAMP_DEV)),$(STAMP_DEV),$(STAMP_RUN))
 
 run: setup-run ## start the platform with the demo survey on http://127.0.0.1:8080
+	@$(BIN)/python tools/fetch-aladin || true
 	@exec $(BIN)/astrolabe up $(UP_FLAGS)
 
 check: setup check-lint check-types check-docs check-unit check-unit-313 ## all that needs no server, no client and no network

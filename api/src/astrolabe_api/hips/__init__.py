@@ -1,0 +1,1 @@
+"""HiPS, coverage of tables, and the page that shows them."""
