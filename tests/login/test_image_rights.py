@@ -45,7 +45,8 @@ READ = {
 }
 """alice owns the group and the collection `hidden`, carol is in the group, dora administers."""
 
-pytestmark = pytest.mark.parametrize("who", sorted(SEEN))
+# The first test makes the images and their HiPS.
+pytestmark = [pytest.mark.timeout(60), pytest.mark.parametrize("who", sorted(SEEN))]
 
 
 @pytest.fixture(scope="module")
