@@ -13,6 +13,9 @@ from urllib.parse import quote
 
 from astrolabe.catalogs.identifying import OBSCORE_TABLE
 from astrolabe.images.model import ImageRecord, PlaneKind
+from astrolabe.images.soda.formats import SODA_FORMATS
+from astrolabe.images.writers.color_maps import COLOR_MAPS
+from astrolabe.images.writers.pictures import Stretch
 from astrolabe.sky.vectors import separation_deg
 from astrolabe.tables.model import (
     Datatype,
@@ -46,13 +49,6 @@ DATALINK_MIME = "application/x-votable+xml;content=datalink"
 LINKS_STANDARD_ID = "ivo://ivoa.net/std/DataLink#links-1.1"
 SODA_SYNC_ID = "ivo://ivoa.net/std/SODA#sync-1.0"
 SODA_ASYNC_ID = "ivo://ivoa.net/std/SODA#async-1.0"
-
-_FORMATS = (
-    "application/fits",
-    "image/png",
-    "image/jpeg",
-)
-_STRETCHES = ("linear", "log", "sqrt", "asinh")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +100,11 @@ class ImageBounds:
 
 
 def soda_params(
-    bounds: ImageBounds | None = None, *, column: str | None = None, did: str = ""
+    bounds: ImageBounds | None = None,
+    *,
+    column: str | None = None,
+    did: str = "",
+    is_async: bool = False,
 ) -> tuple[ServiceParam, ...]:
     """Return the parameters of a cutout (SODA 1.0, section 3) and our own.
 
@@ -116,6 +116,8 @@ def soda_params(
         Name of the column that ID comes from.
     did
         The identifier, where it is always the same.
+    is_async
+        Whether to tell those of jobs, too.
     """
     known = bounds or ImageBounds()
     shapes = (
@@ -151,7 +153,8 @@ def soda_params(
             description="A region to be covered: CIRCLE, RANGE or POLYGON and numbers (deg, ICRS)",
         ),
     )
-    return (*shapes, *_axis_params(known), *_own_params(known))
+    own = (*_own_params(known), *_JOB_PARAMS) if is_async else _own_params(known)
+    return (*shapes, *_axis_params(known), *own)
 
 
 def soda_descriptor(
@@ -184,7 +187,7 @@ def soda_descriptor(
         access_url=f"{base}{CUTOUT_PATH}/{'async' if is_async else 'sync'}",
         standard_id=SODA_ASYNC_ID if is_async else SODA_SYNC_ID,
         content_type=None if is_async else "application/fits",
-        params=soda_params(bounds, column=column, did=did),
+        params=soda_params(bounds, column=column, did=did, is_async=is_async),
         service_id=service_id,
     )
 
@@ -318,25 +321,42 @@ def _own_params(bounds: ImageBounds) -> tuple[ServiceParam, ...]:
         ServiceParam(
             name="RESPONSEFORMAT",
             description="Form of the cutout; FITS without it",
-            options=_FORMATS,
+            options=tuple(form.mime for form in SODA_FORMATS),
         ),
         ServiceParam(
             name="STRETCH",
             description="How a picture's values become brightness",
-            options=_STRETCHES,
+            options=tuple(Stretch),
         ),
         ServiceParam(
             name="LIMITS",
-            datatype=Datatype.DOUBLE,
-            arraysize="2",
-            description="Values that are black and white in a picture",
+            description="Values that are black and white in a picture: 'low high', 'zscale', "
+            "'minmax', or the share of the pixels between them such as '99.5%'",
         ),
-        ServiceParam(name="CMAP", description="Colour map of a picture"),
+        ServiceParam(name="CMAP", description="Colour map of a picture", options=COLOR_MAPS),
         ServiceParam(
             name="RGB",
             description="Identifiers of the images for red, green and blue, joined by commas",
         ),
     )
+
+
+_JOB_PARAMS = (
+    ServiceParam(
+        name="UPLOAD",
+        description="A table of positions to cut stamps around: 'positions,param:part', or "
+        "'positions,ADDRESS' of the result of a job; its columns ra and dec, and as one likes "
+        "size and id",
+    ),
+    ServiceParam(
+        name="SIZE",
+        datatype=Datatype.DOUBLE,
+        arraysize=None,
+        unit="deg",
+        ucd="phys.angSize",
+        description="Width of stamps around positions that have no size of their own",
+    ),
+)
 
 
 def _plane_choices(planes: Sequence[PlaneKind]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from itertools import groupby
 from typing import Final
 
@@ -99,8 +100,14 @@ class _Answer:
             seconds=state.settings.tap.sync_seconds, advice="Ask for fewer identifiers."
         )
         self._gate = LinkGate(state, caller)
-        self._images = ImageLinkMaker(state.url(""), self._gate)
         self._tables = 0
+
+    @cached_property
+    def _images(self) -> ImageLinkMaker:
+        """Made in a thread: the trees of HiPS are on the disk."""
+        hips = self._state.context.images.hips.access
+        readable = [(tree.info, hips.is_public(tree)) for tree in hips.readable(self._caller)]
+        return ImageLinkMaker(self._state.url(""), self._gate, hips=readable)
 
     def response(
         self,

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from astrolabe.core.errors import AstrolabeError
 from astrolabe_api.common.auth import Caller, public, requires
+from astrolabe_api.common.availability import availability
 from astrolabe_api.common.descriptors import DATALINK_PATH, LINKS_STANDARD_ID
 from astrolabe_api.common.documents import Document, document_response
 from astrolabe_api.common.errors import add_challenges
@@ -20,7 +20,6 @@ from astrolabe_api.common.rendering import wants_gzip
 from astrolabe_api.common.requests import is_head, notes_of
 from astrolabe_api.common.state import ApiState, State, takes_anonymous
 from astrolabe_api.common.vosi import (
-    availability_document,
     capabilities_xml,
     capability,
     security_methods,
@@ -46,7 +45,7 @@ def datalink_routers() -> tuple[APIRouter, ...]:
         ("/lightcurve", both, rows, _light_curve, "Measurements of rows in the order of time"),
         ("/cone", both, rows, _cone, "Rows around a row or a position"),
         ("/capabilities", ["GET"], public(), _capabilities, "What the service can do (VOSI)"),
-        ("/availability", ["GET"], public(), _availability, "Whether the service is up (VOSI)"),
+        ("/availability", ["GET"], public(), availability, "Whether the service is up (VOSI)"),
         ("/{table}/links", both, rows, _row_links, "What belongs to rows of a table by their ids"),
     ):
         # The first route of a path tells which methods there are; OpenAPI wants one for each.
@@ -93,16 +92,6 @@ async def _capabilities(request: Request, state: State) -> Response:
     links = capability(LINKS_STANDARD_ID, f"{base}/links", version="1.1", methods=methods)
     document = Document(capabilities_xml(base, links), modified=state.started)
     return add_challenges(request, document_response(request, document))
-
-
-async def _availability(request: Request, state: State) -> Response:
-    note = None
-    try:
-        await run_in_threadpool(state.context.catalog.view)
-    except AstrolabeError as exc:
-        note = str(exc)
-    document = availability_document(available=note is None, since=state.started, note=note)
-    return document_response(request, Document(document))
 
 
 async def _read(request: Request, state: ApiState) -> Parameters:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from astrolabe.core.errors import AstrolabeError
+from astrolabe.images.hips.trees import HipsInfo
 from astrolabe.images.links.of_images import ImageLinks, LinkedImage
 from astrolabe.images.model import FITS_MEDIA_TYPE, ImageRecord, PlaneKind
 from astrolabe.tables.model import ServiceDescriptor
@@ -34,11 +35,16 @@ class ImageLinkMaker:
         The platform's public address without a slash at its end.
     gate
         What the caller may do.
+    hips
+        The HiPS that the caller may read, and whether everybody may.
     """
 
-    def __init__(self, base: str, gate: LinkGate) -> None:
+    def __init__(
+        self, base: str, gate: LinkGate, *, hips: Sequence[tuple[HipsInfo, bool]] = ()
+    ) -> None:
         self._base = base
         self._gate = gate
+        self._hips = hips
         self._described = 0
 
     def group(self, given: str, found: ImageLinks | AstrolabeError) -> LinkGroup:
@@ -55,6 +61,7 @@ class ImageLinkMaker:
             *(self._service(found.image, service) for service in services),
             *self._planes(found.image),
             *(self._progenitor(image) for image in found.progenitors),
+            *self._hips_of(found.image.record),
             *_documentation(found),
         )
         return LinkGroup(given=given, links=links, services=services)
@@ -132,6 +139,22 @@ class ImageLinkMaker:
             image_did=image.did,
             **self.rights(image, "images"),
         )
+
+    def _hips_of(self, record: ImageRecord) -> Iterator[Link]:
+        for info, is_public in self._hips:
+            if info.collection.lower() == record.key.collection.lower():
+                rights = self._gate.rights(
+                    "hips", "read:image", may_read=True, anyone_may_read=is_public
+                )
+                yield Link(
+                    access_url=f"{self._base}/api/hips/{quote(info.hips_id)}",
+                    description=f"The whole collection as a HiPS: {info.title}",
+                    semantics="#derivation",
+                    content_type="application/hips",
+                    local_semantics=f"hips-{info.hips_id}",
+                    link_auth=rights.link_auth,
+                    link_authorized=rights.link_authorized,
+                )
 
     def _cutouts(self, record: ImageRecord, bounds: ImageBounds) -> ServiceDescriptor:
         """Describe the cutout service for an image; when there are many, for all of them at once.
