@@ -92,6 +92,7 @@ def plane(number: int, shape: tuple[int, ...] = (8, 9), **cards: str | int) -> P
         pytest.param([plane(0, (4, 30, 20))], [{IMAGE: 0}], id="cube"),
         pytest.param([plane(0, (20, 30, 1))], [{IMAGE: 0}], id="degenerate-x"),
         pytest.param([plane(1, EXTNAME="MASK")], [], id="only-a-mask"),
+        pytest.param([plane(0), plane(1, EXTNAME="WCSDVARR")], [{IMAGE: 0}], id="distortion-table"),
     ],
 )
 def test_planes(planes: list[PlaneIndex], found: list[dict[PlaneKind, int]]) -> None:

@@ -102,10 +102,12 @@ def image_access(*, settings: Settings, name: str, **asked: Any) -> None:  # noq
     collection of that name, which is then hidden from its first moment.
     """
     from astrolabe.core.errors import NotFoundError  # noqa: PLC0415 - keeps --help fast
+    from astrolabe.core.logging import configure_logging  # noqa: PLC0415 - the same
     from astrolabe.factory import ProcessContext  # noqa: PLC0415 - the same
     from astrolabe.identity.access import Resource  # noqa: PLC0415 - the same
     from astrolabe.images.model import check_collection_name  # noqa: PLC0415 - the same
 
+    configure_logging(settings.server.log_level, settings.server.log_format)
     resource = Resource.of_collection(check_collection_name(name))
     with ProcessContext.open(settings) as context:
         apply_rule(context, resource, **asked)

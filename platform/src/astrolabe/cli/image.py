@@ -249,12 +249,12 @@ def _print_report(report: ImageImportReport) -> None:
         return
     rate = report.files / max(report.seconds, 1e-9)
     click.echo(
-        f"{report.collection}: {report.images:,} images imported from {_files(report.files)} "
+        f"{report.collection}: {_images(report.images)} imported from {_files(report.files)} "
         f"({report.bytes / 1e6:,.1f} MB) in {report.seconds:.1f} s ({rate:,.0f} files/s)"
     )
     click.echo(
         f"unchanged: {_files(report.unchanged)}; skipped: {_files(len(report.refused))}; "
-        f"without position: {report.without_position:,} images"
+        f"without position: {_images(report.without_position)}"
     )
     click.echo(f"images in the collection: {report.total_images:,}")
 
@@ -264,6 +264,10 @@ def _write_refused(report: ImageImportReport, path: Path) -> None:
         writer = csv.writer(out)
         writer.writerow(["file", "reason"])
         writer.writerows((refused.uri, refused.reason) for refused in report.refused)
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image" if count == 1 else f"{count:,} images"
 
 
 def _files(count: int) -> str:

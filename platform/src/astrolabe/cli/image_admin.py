@@ -98,9 +98,11 @@ def remove(*, settings: Settings, names: tuple[str, ...]) -> None:
     Their files stay where they are, but for unpacked copies that an import made. All of what is
     named is removed, or nothing.
     """
-    from astrolabe.factory import ProcessContext  # noqa: PLC0415 - keeps --help fast
+    from astrolabe.core.logging import configure_logging  # noqa: PLC0415 - keeps --help fast
+    from astrolabe.factory import ProcessContext  # noqa: PLC0415 - the same
     from astrolabe.images.importing.removal import remove_images  # noqa: PLC0415 - the same
 
+    configure_logging(settings.server.log_level, settings.server.log_format)
     with ProcessContext.open(settings) as context:
         gone = remove_images(names, context.images)
     click.echo(f"removed {gone:,} image{'' if gone == 1 else 's'}")
@@ -114,8 +116,10 @@ def publish(*, settings: Settings, anew: bool) -> None:
 
     An import does so at its end; this is for one that was interrupted.
     """
-    from astrolabe.factory import ProcessContext  # noqa: PLC0415 - keeps --help fast
+    from astrolabe.core.logging import configure_logging  # noqa: PLC0415 - keeps --help fast
+    from astrolabe.factory import ProcessContext  # noqa: PLC0415 - the same
 
+    configure_logging(settings.server.log_level, settings.server.log_format)
     with ProcessContext.open(settings) as context:
         report = context.images.obscore.publish(anew=anew)
     done = "unchanged" if report.mode is None else f"{report.rows:,} rows written"

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str | None]] = {
     "worker": ("astrolabe.cli.worker:worker", "Run queued jobs: one worker of a deployment."),
     "table": ("astrolabe.cli.table:table", "Import, list and remove tables."),
     "image": ("astrolabe.cli.image:image", "Import, list and remove images."),
+    "hips": ("astrolabe.cli.hips:hips", "Make, list and remove pictures of the sky (HiPS)."),
     "user": ("astrolabe.cli.user:user", "Make, list, disable and delete accounts."),
     "group": ("astrolabe.cli.group:group", "Make, list and delete groups, and say who is in them."),
     "token": ("astrolabe.cli.token:token", "Make, list and revoke tokens."),

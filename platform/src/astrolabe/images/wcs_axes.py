@@ -80,6 +80,7 @@ class SpectralAxis(_EdgedAxis):
         try:
             alone = wcs.sub([place + 1])
             if not alone.wcs.ctype[0].startswith("WAVE"):
+                alone = _without_cd(alone)
                 alone.wcs.sptr("WAVE-???")
             length = shape[-1 - place]
             edges = alone.wcs_pix2world(np.arange(length + 1) - 0.5, 0)[0]
@@ -88,6 +89,21 @@ class SpectralAxis(_EdgedAxis):
         if not np.isfinite(edges).all() or (edges < 0.0).any():
             return None
         return cls(len(shape) - 1 - place, np.asarray(edges, dtype=np.float64))
+
+
+def _without_cd(wcs: WCS) -> WCS:
+    """Return a WCS of one axis with CDELT in the place of CDi_j.
+
+    wcslib changes CDELT alone when it changes the type of an axis, and leaves CDi_j in the old unit.
+    """
+    if not wcs.wcs.has_cd():
+        return wcs
+    other = WCS(naxis=1)
+    for name in ("ctype", "cunit", "crval", "crpix", "restfrq", "restwav", "specsys"):
+        setattr(other.wcs, name, getattr(wcs.wcs, name))
+    other.wcs.cdelt = [float(wcs.wcs.cd[0, 0])]
+    other.wcs.set_pv(wcs.wcs.get_pv())
+    return other
 
 
 class TimeAxis(_EdgedAxis):

@@ -25,6 +25,8 @@ DEFAULT_PLANES: Final[PlaneNames] = {
     PlaneKind.VARIANCE: ("VARIANCE", "VAR"),
 }
 
+_NO_PICTURES: Final = frozenset({"WCSDVARR", "D2IMARR"})
+"""Look-up tables of distortions are kept as images."""
 _NO_VARIANCE: Final = {
     "WEIGHT": "weights",
     "WGT": "weights",
@@ -85,7 +87,9 @@ def group_planes(
     A mask or a variance belongs to the image of the same EXTVER or the same suffix, else to the
     last image before it that has the same shape and none yet.
     """
-    pictures = [hdu for hdu in pixels if _is_picture(hdu.shape)]
+    pictures = [
+        hdu for hdu in pixels if _is_picture(hdu.shape) and hdu.name.upper() not in _NO_PICTURES
+    ]
     kinds = {hdu.hdu: _kind(hdu, names) for hdu in pictures}
     named = any(kind is PlaneKind.IMAGE for kind in kinds.values())
     images: list[ImagePlanes] = []
