@@ -94,7 +94,7 @@ class SpectralAxis(_EdgedAxis):
 def _without_cd(wcs: WCS) -> WCS:
     """Return a WCS of one axis with CDELT in the place of CDi_j.
 
-    wcslib changes CDELT alone when it changes the type of an axis, and leaves CDi_j in the old unit.
+    wcslib changes CDELT alone when it changes the type of an axis; CDi_j stays in the old unit.
     """
     if not wcs.wcs.has_cd():
         return wcs
