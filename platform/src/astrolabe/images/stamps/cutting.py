@@ -18,9 +18,9 @@ __all__ = ["PlaneWindows", "StampBlock", "StampPlane", "Strip", "cut_strip", "st
 AnyArray = npt.NDArray[Any]
 IntArray = npt.NDArray[np.int64]
 
-_STRIP_BYTES: Final = 32 << 20
+_STRIP_BYTES: Final = 24 << 20
 """Pixels of a strip in memory, and of the stamps that are cut out of it."""
-_STRIP_STAMPS: Final = 4_000
+_STRIP_STAMPS: Final = 1_000
 _SPARSE: Final = 0.6
 
 

@@ -184,7 +184,7 @@ class _Run:
                 for image, strip, places in self._strips(records):
                     self._check()
                     waiting.append(pool.submit(self._encode, bundle, image, strip, places))
-                    if len(waiting) > 2 * self._maker.workers:
+                    if len(waiting) > self._maker.workers:
                         self._take(bundle, waiting.popleft())
                 while waiting:
                     self._check()
