@@ -23,7 +23,7 @@ from astropy.wcs import WCS
 from astrolabe.core.errors import ImageInvalidError
 from astrolabe.images.fits.cards import FitsHeader
 from astrolabe.images.wcs_axes import PolarisationAxis, SpectralAxis, TimeAxis
-from astrolabe.images.wcs_cards import wcs_cards
+from astrolabe.images.wcs_cards import broken_number, wcs_cards
 from astrolabe.images.wcs_frames import SkyFrame, sky_frame
 from astrolabe.sky.vectors import FloatArray, unit_vectors
 
@@ -45,9 +45,11 @@ class ImageWcs:
         astropy's, of all axes.
     shape
         Pixels along each axis in NumPy's order.
+    broken
+        A keyword of its header that has no finite number, if there is one.
     """
 
-    def __init__(self, wcs: WCS, shape: Sequence[int]) -> None:
+    def __init__(self, wcs: WCS, shape: Sequence[int], *, broken: str = "") -> None:
         self.wcs = wcs
         self.shape = tuple(shape)
         self.no_sky_reason = ""
@@ -59,7 +61,10 @@ class ImageWcs:
         self._lon = 0
         self.x_axis = self.y_axis = -1
         """The axes of the sky, in NumPy's order; -1 where there is no position."""
-        self._find_sky()
+        if broken:
+            self.no_sky_reason = f"{broken} in its header is no finite number"
+        else:
+            self._find_sky()
 
     @classmethod
     def from_header(
@@ -85,7 +90,7 @@ class ImageWcs:
         if cards is None:
             return None
         try:
-            return cls(_make_wcs(cards, tables), shape)
+            return cls(_make_wcs(cards, tables), shape, broken=broken_number(cards))
         except Exception as exc:
             text = " ".join(str(exc).split())[:300]
             raise ImageInvalidError(f"The WCS of the header is broken: {text}.") from exc

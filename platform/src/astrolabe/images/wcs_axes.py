@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -79,16 +79,16 @@ class SpectralAxis(_EdgedAxis):
             return None
         try:
             alone = wcs.sub([place + 1])
-            if not alone.wcs.ctype[0].startswith("WAVE"):
-                alone = _without_cd(alone)
-                alone.wcs.sptr("WAVE-???")
             length = shape[-1 - place]
-            edges = alone.wcs_pix2world(np.arange(length + 1) - 0.5, 0)[0]
+            values = alone.wcs_pix2world(np.arange(length + 1) - 0.5, 0)[0]
         except Exception:  # noqa: BLE001 - wcslib's errors have many classes; all mean "unknown"
+            return None
+        edges = _wavelengths(alone, values)
+        if edges is None:
             return None
         if not np.isfinite(edges).all() or (edges < 0.0).any():
             return None
-        return cls(len(shape) - 1 - place, np.asarray(edges, dtype=np.float64))
+        return cls(len(shape) - 1 - place, edges)
 
 
 def _without_cd(wcs: WCS) -> WCS:
@@ -167,10 +167,57 @@ class PolarisationAxis:
         return (hit[0], hit[-1] + 1) if hit else None
 
 
+_C: Final = 299_792_458.0
+_HC: Final = 6.62607015e-34 * _C  # J m
+
+
+def _wavelengths(alone: WCS, values: FloatArray) -> FloatArray | None:
+    """Return wavelengths in vacuum (m) of a spectral axis's values in wcslib's units (SI).
+
+    The relations are those of FITS 4.0, tables 25 and 26.  wcslib's own conversion forgets the
+    step of an axis that is given by CDi_j.
+    """
+    kind = str(next(iter(alone.wcs.ctype)))[:4].strip().upper()
+    rest = float(alone.wcs.restwav or 0.0)
+    if not rest and alone.wcs.restfrq:
+        rest = _C / float(alone.wcs.restfrq)
+    if kind in _ABSOLUTE:
+        convert = _ABSOLUTE[kind]
+    elif kind in _RELATIVE and rest > 0.0:
+        of_rest = _RELATIVE[kind]
+        convert = lambda v: rest * of_rest(v)  # noqa: E731 - a name of its own says no more
+    else:
+        return None
+    with np.errstate(all="ignore"):
+        return np.asarray(convert(np.asarray(values, dtype=np.float64)), dtype=np.float64)
+
+
+def _from_air(air_m: FloatArray) -> FloatArray:
+    """Return wavelengths in vacuum of those in dry air (FITS WCS paper III, equation 65)."""
+    square = (air_m * 1e6) ** 2
+    index = 1.0 + 1e-6 * (287.6155 + 1.62887 / square + 0.01360 / square**2)
+    return np.asarray(index * air_m, dtype=np.float64)
+
+
+_Convert = Callable[[FloatArray], FloatArray]
+_ABSOLUTE: Final[dict[str, _Convert]] = {
+    "WAVE": lambda v: v,
+    "AWAV": _from_air,
+    "FREQ": lambda v: _C / v,
+    "ENER": lambda v: _HC / v,
+    "WAVN": lambda v: 1.0 / v,
+}
+_RELATIVE: Final[dict[str, _Convert]] = {
+    "VRAD": lambda v: 1.0 / (1.0 - v / _C),
+    "VOPT": lambda v: 1.0 + v / _C,
+    "ZOPT": lambda v: 1.0 + v,
+    "VELO": lambda v: np.sqrt((1.0 + v / _C) / (1.0 - v / _C)),
+    "BETA": lambda v: np.sqrt((1.0 + v) / (1.0 - v)),
+}
 _DAYS: Final = {"s": 86400.0, "min": 1440.0, "h": 24.0, "d": 1.0, "a": 1 / 365.25, "yr": 1 / 365.25}
 
 
-def _as_mjd(wcs: WCS, kind: str, unit: str, values: Any) -> FloatArray | None:
+def _as_mjd(wcs: WCS, kind: str, unit: str, values: FloatArray) -> FloatArray | None:
     """Return times (MJD, UTC) of an axis (FITS 4.0, section 9)."""
     per_day = _DAYS.get(unit or wcs.wcs.timeunit.strip() or "s")
     if per_day is None:
@@ -181,10 +228,10 @@ def _as_mjd(wcs: WCS, kind: str, unit: str, values: Any) -> FloatArray | None:
     elif kind == "MJD":
         mjd = days
     else:
-        reference = wcs.wcs.mjdref
-        if not np.isfinite(reference).all():
+        whole, rest = wcs.wcs.mjdref.tolist()  # one of them is often missing
+        if not math.isfinite(whole):
             return None
-        mjd = days + float(reference[0]) + float(reference[1])
+        mjd = days + whole + (rest if math.isfinite(rest) else 0.0)
     system = kind if kind not in {"TIME", "MJD", "JD"} else wcs.wcs.timesys.strip().upper() or "UTC"
     scale = _SCALES.get(system, system.lower())
     if scale not in Time.SCALES or scale in {"utc", "ut1", "local"}:

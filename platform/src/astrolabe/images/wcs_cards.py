@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Final
 
 from astrolabe.images.fits.cards import CardValue, FitsHeader
 
-__all__ = ["bare_header", "is_wcs_keyword", "shifted_header", "wcs_cards"]
+__all__ = ["bare_header", "broken_number", "is_wcs_keyword", "shifted_header", "wcs_cards"]
 
 _WCS: Final = re.compile(
     r"(WCSAXES|CTYPE\d+|CUNIT\d+|CRVAL\d+|CRPIX\d+|CDELT\d+|CROTA\d+|CNAME\d+|CRDER\d+|CSYER\d+"
@@ -26,6 +27,7 @@ _STORAGE: Final = re.compile(
     r"|CHECKSUM|DATASUM|DATAMIN|DATAMAX|NEXTEND|(DATA|BIAS|TRIM)SEC|END)\Z"
 )
 _TIMES: Final = re.compile(r"(DATE|MJD|OBSGEO|TIMESYS)")
+_LINEAR: Final = re.compile(r"(CRVAL\d+|CRPIX\d+|CDELT\d+|CROTA\d+|PC\d+_\d+|CD\d+_\d+)\Z")
 _CRPIX: Final = re.compile(r"CRPIX(\d+)[A-Z]?\Z")
 _LTV: Final = re.compile(r"(LTV|CNPIX)(\d)\Z")
 # What makes a header one that has a WCS at all.
@@ -35,6 +37,20 @@ _ESSENTIAL: Final = re.compile(r"(CTYPE\d+[A-Z]?|AMDX1)\Z")
 def is_wcs_keyword(keyword: str) -> bool:
     """Whether a keyword may belong to a WCS."""
     return _WCS.match(keyword) is not None
+
+
+def broken_number(header: FitsHeader) -> str:
+    """Return the first keyword of a WCS whose value is no finite number; nothing if all are.
+
+    wcslib passes over such a card and takes the default: the image would lie at position 0, 0.
+    """
+    for keyword in header:
+        if _LINEAR.match(keyword):
+            value = header.get(keyword)
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not number or not math.isfinite(value):
+                return keyword
+    return ""
 
 
 def wcs_cards(header: FitsHeader) -> FitsHeader | None:
