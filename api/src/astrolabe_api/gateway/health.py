@@ -69,7 +69,11 @@ class HealthChecks:
         demo = self._demo()
         if demo is not None:
             parts["demo"] = demo
+        # Images come later: nobody need wait for them.
         ready = all(part.state == "ok" for part in parts.values())
+        images = self._demo_images()
+        if images is not None:
+            parts["images"] = images
         return Health(ready=ready, version=VERSION, parts=parts)
 
     def _database(self) -> Part:
@@ -114,10 +118,17 @@ class HealthChecks:
 
     def _demo(self) -> Part | None:
         """Return how far the demo survey is, `None` where none was asked for."""
+        return self._made("demo.json", "the demo survey is being made")
+
+    def _demo_images(self) -> Part | None:
+        """Return how far the images of the demo survey are, `None` where there are to be none."""
+        return self._made("demo-images.json", "the images of the demo survey are being made")
+
+    def _made(self, file: str, making: str) -> Part | None:
         try:
-            state = json.loads((self._context.settings.home / "demo.json").read_text("utf-8"))
+            state = json.loads((self._context.settings.home / file).read_text("utf-8"))
         except (OSError, ValueError):
             return None
         if isinstance(state, dict) and state.get("state") == "making":
-            return Part(state="starting", detail="the demo survey is being made")
+            return Part(state="starting", detail=making)
         return Part(state="ok")

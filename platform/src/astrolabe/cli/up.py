@@ -28,8 +28,10 @@ from astrolabe.core.errors import ConflictError, InternalError, NotFoundError
 if TYPE_CHECKING:
     from astrolabe.config import Settings
 
-__all__ = ["demo_state_file", "up"]
+__all__ = ["demo_images_state_file", "demo_state_file", "up"]
 
+_LATER_PARTS = frozenset({"demo", "images"})
+"""Parts of health that the platform can be used without."""
 _GIVE_UP_AFTER = 5
 """Deaths in a row of one child, before the platform was ever ready, that end a start."""
 _PORT_WAIT_SECONDS = 12.0
@@ -80,6 +82,11 @@ def demo_state_file(home: Path) -> Path:
     return home / "demo.json"
 
 
+def demo_images_state_file(home: Path) -> Path:
+    """Return the file that says how far the images of the demo survey have come, likewise."""
+    return home / "demo-images.json"
+
+
 class _Console:
     """Lines for the terminal and the supervisor's log, from any thread."""
 
@@ -116,6 +123,8 @@ class _Platform:
         self._answering = threading.Event()  # all parts but the demo
         self._announced = False
         self._with_demo = demo and _needs_demo(settings)
+        self._with_images = demo and not self._with_demo and _needs_demo_images(settings)
+        self._demo_environment: dict[str, str] = {}
         self._failure: str | None = None
         self._login_link: str | None = None
 
@@ -181,15 +190,22 @@ class _Platform:
         self._supervisor.add(
             ChildSpec(name="worker", command=_command(settings, "worker"), environment=environment)
         )
+        self._demo_environment = environment
         if self._with_demo:
-            self._supervisor.add(
-                ChildSpec(
-                    name="demo",
-                    command=_command(settings, "demo-make"),
-                    restart=False,
-                    environment=environment,
-                )
+            self._add_demo("demo")
+        elif self._with_images:
+            self._add_demo("demo-images", "--images")
+
+    def _add_demo(self, name: str, *arguments: str) -> None:
+        """Start what makes the demo's tables, or its images."""
+        self._supervisor.add(
+            ChildSpec(
+                name=name,
+                command=_command(self._settings, "demo-make", *arguments),
+                restart=False,
+                environment=self._demo_environment,
             )
+        )
 
     def _watch_health(self, address: str) -> None:
         place = address.removeprefix("http://")
@@ -201,7 +217,7 @@ class _Platform:
                 connection.request("GET", "/health")
                 answer = connection.getresponse()
                 parts = json.loads(answer.read())["parts"]
-                if all(p["state"] == "ok" for name, p in parts.items() if name != "demo"):
+                if all(p["state"] == "ok" for name, p in parts.items() if name not in _LATER_PARTS):
                     self._answering.set()
                 if answer.status == 200:
                     return
@@ -233,14 +249,29 @@ class _Platform:
         self._console.show(f"Log in as owner (the link works once): {link}")
 
     def _on_end(self, name: str, status: int) -> None:
+        if name == "demo-images":
+            self._on_images_end(status)
+            return
         if name != "demo":
             return
         if status == 0:
             self._console.say("The demo survey is ready: try SELECT TOP 5 * FROM demo.object")
+            if _needs_demo_images(self._settings):
+                self._console.say("Its images are being made in the background")
+                self._add_demo("demo-images", "--images")
         else:
             log = self._settings.paths.logs / "demo.log"
             self._console.say(
                 f"The demo survey was not made (see {log}); the next start tries again"
+            )
+
+    def _on_images_end(self, status: int) -> None:
+        if status == 0:
+            self._console.say("The images of the demo survey are ready: see ivoa.ObsCore")
+        else:
+            log = self._settings.paths.logs / "demo-images.log"
+            self._console.say(
+                f"The images of the demo survey were not made (see {log}); the next start goes on"
             )
 
 
@@ -254,6 +285,17 @@ def _needs_demo(settings: Settings) -> bool:
         return bool(state.get("state") != "ready")
     except (OSError, ValueError, AttributeError):
         return not any(entry.is_dir() for entry in settings.paths.tables.iterdir())
+
+
+def _needs_demo_images(settings: Settings) -> bool:
+    """Whether the home's tables are the demo's, and its images are not all there."""
+    states = []
+    for path in (demo_state_file(settings.home), demo_images_state_file(settings.home)):
+        try:
+            states.append(json.loads(path.read_text(encoding="utf-8")).get("state"))
+        except (OSError, ValueError, AttributeError):
+            states.append(None)
+    return states[0] == "ready" and states[1] != "ready"
 
 
 def _prepare(settings: Settings) -> str | None:

@@ -31,7 +31,7 @@ from astrolabe.demo.sphere import separation_deg
 from astrolabe.demo.survey import SEED, Survey
 from astrolabe.demo.truth import Kind, Truth
 
-__all__ = ["Frame", "MaskBit", "draw_coadd", "draw_visit", "wcs_of"]
+__all__ = ["Frame", "MaskBit", "coadd_noise_njy", "draw_coadd", "draw_visit", "wcs_of"]
 
 Floats = npt.NDArray[np.float64]
 Image = npt.NDArray[np.float32]
@@ -107,12 +107,7 @@ def draw_coadd(survey: Survey, patch: int, band: int, *, side: int | None = None
         Draw only so many pixels around the middle, for tests; the whole patch by default.
     """
     cards, size = _middle(coadd_wcs_cards(patch), PATCH_PIXELS + 2 * PATCH_MARGIN, side)
-    visits = survey.visits
-    of_band = visits.band == band
-    seeing = float(np.median(visits.seeing_arcsec[of_band])) if of_band.any() else 1.0
-    spread = point_spread().scaled(seeing / COADD_ARCSEC).widened(_PIXEL_VARIANCE)
-    noise = float(flux_njy(coadd_depth(visits)[band])) / 5
-    sky = noise**2 / spread.noise_area
+    seeing, spread, sky = _coadd_quality(survey, band)
     wcs = wcs_of(cards)
     rows = _near(survey.truth.ra_deg, survey.truth.dec_deg, wcs, size)
     model = np.zeros((size, size), np.float32)
@@ -132,6 +127,11 @@ def draw_coadd(survey: Survey, patch: int, band: int, *, side: int | None = None
         wcs_cards=cards,
         seeing_arcsec=seeing,
     )
+
+
+def coadd_noise_njy(survey: Survey, band: int) -> float:
+    """Return the standard deviation of the empty sky in a pixel of the coadds (nJy)."""
+    return float(np.sqrt(_coadd_quality(survey, band)[2]))
 
 
 def draw_visit(survey: Survey, number: int, detector: int, *, side: int | None = None) -> Frame:
@@ -176,6 +176,16 @@ def draw_visit(survey: Survey, number: int, detector: int, *, side: int | None =
         wcs_cards=cards,
         seeing_arcsec=seeing,
     )
+
+
+def _coadd_quality(survey: Survey, band: int) -> tuple[float, GaussianMix, float]:
+    """Return seeing (arcsec), point-spread function and sky variance of the coadds of a band."""
+    visits = survey.visits
+    of_band = visits.band == band
+    seeing = float(np.median(visits.seeing_arcsec[of_band])) if of_band.any() else 1.0
+    spread = point_spread().scaled(seeing / COADD_ARCSEC).widened(_PIXEL_VARIANCE)
+    noise = float(flux_njy(coadd_depth(visits)[band])) / 5
+    return seeing, spread, noise**2 / spread.noise_area
 
 
 def _middle(cards: Cards, full: int, side: int | None) -> tuple[Cards, int]:
