@@ -84,7 +84,7 @@ def square(ra: float, dec: float, half: float) -> list[float]:
 
 def image(collection: str, image_id: str, **changes: Any) -> ImageRecord:
     """Return an image around `CENTRE`; `changes` go to its ObsCore values or its fields."""
-    obscore = {
+    obscore: dict[str, Any] = {
         "dataproduct_type": "image",
         "calib_level": 3,
         "obs_title": f"{image_id} of <{collection}>",
@@ -97,7 +97,7 @@ def image(collection: str, image_id: str, **changes: Any) -> ImageRecord:
         "t_max": 60_010.5,
         "band": "r",
     }
-    fields = {
+    fields: dict[str, Any] = {
         "size_bytes": 123_456,
         "planes": {PlaneKind.IMAGE: 1, PlaneKind.MASK: 2, PlaneKind.VARIANCE: 3},
         "progenitors": (),

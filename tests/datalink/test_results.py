@@ -179,11 +179,15 @@ async def test_cone_searches_and_image_searches_describe_what_takes_their_identi
 
 async def test_stilts_finds_nothing_wrong(client: httpx.AsyncClient, tmp_path: Path) -> None:
     for number, query in enumerate(
-        ("SELECT * FROM dr1.object", "SELECT * FROM dr1.forced", "SELECT * FROM ivoa.ObsCore")
+        (
+            "SELECT * FROM dr1.object",
+            "SELECT * FROM dr1.forced",
+            # votlint 3.4.7 breaks off at polygons, which STILTS itself reads well.
+            "SELECT obs_publisher_did, s_ra, s_dec, t_min, band FROM ivoa.ObsCore",
+        )
     ):
         path = tmp_path / f"{number}.vot"
-        # votlint 3.4.7 breaks off at any polygon in BINARY2, which STILTS itself reads well.
-        response = await tap(client, query, MAXREC="5", RESPONSEFORMAT="votable/td")
+        response = await tap(client, query, MAXREC="5")
         path.write_bytes(response.content)
         run = subprocess.run(  # noqa: ASYNC221 - nothing else runs in this loop
             ["stilts", "votlint", str(path)],
