@@ -11,13 +11,18 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from astrolabe.core.errors import BadParameterError
-from astrolabe.images.fits.cards import FitsHeader
+from astrolabe.images.fits.cards import CardValue, FitsHeader
 from astrolabe.images.writers.bundles import FitsBundle, TarBundle
 from astrolabe.images.writers.fits import FitsPlane, compressed_fits, fits_file
 from tests.support.images import star_field, wcs_header
 
 TYPES = ["u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"]
-COMMON = {"SRCDID": "ivo://astrolabe.invalid/tests?a%20b", "N": 3, "OK": True, "X": 1.5e-300}
+COMMON: dict[str, CardValue] = {
+    "SRCDID": "ivo://astrolabe.invalid/tests?a%20b",
+    "N": 3,
+    "OK": True,
+    "X": 1.5e-300,
+}
 
 
 def header(**cards: object) -> FitsHeader:

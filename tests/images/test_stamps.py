@@ -61,7 +61,7 @@ class Places:
 
 
 def places_on(
-    image: OpenImage, x: Sequence[float], y: Sequence[float], size_deg: Floats | None = None
+    image: OpenImage, x: npt.ArrayLike, y: npt.ArrayLike, size_deg: Floats | None = None
 ) -> Places:
     """Return the positions of pixels (from 0) of an image."""
     assert image.wcs is not None

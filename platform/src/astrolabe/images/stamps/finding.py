@@ -9,7 +9,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import KDTree
 
 from astrolabe.images.model import ImageRecord
 from astrolabe.sky.vectors import unit_vectors
@@ -31,6 +30,8 @@ class PositionTree:
     """
 
     def __init__(self, ra_deg: npt.NDArray[np.float64], dec_deg: npt.NDArray[np.float64]) -> None:
+        from scipy.spatial import KDTree  # noqa: PLC0415 - slow to import, and rarely needed
+
         self._rows = np.flatnonzero(np.isfinite(ra_deg) & np.isfinite(dec_deg))
         points = unit_vectors(ra_deg[self._rows], dec_deg[self._rows])
         self._tree = KDTree(points) if len(self._rows) else None

@@ -36,7 +36,6 @@ from astrolabe.images.writers.bundles import (
     StampLabels,
     TarBundle,
 )
-from astrolabe.images.writers.zarr_bundle import ZarrBundle
 from astrolabe.tables.model import Info
 
 __all__ = ["StampMaker", "open_bundle"]
@@ -57,6 +56,9 @@ def open_bundle(form: BundleForm, path: Path) -> Bundle:
         case BundleForm.MEF:
             return FitsBundle(path)
         case BundleForm.ZARR:
+            # Zarr takes half a second to import, which most processes never need.
+            from astrolabe.images.writers.zarr_bundle import ZarrBundle  # noqa: PLC0415
+
             return ZarrBundle(path)
 
 

@@ -395,9 +395,9 @@ def index_extension(index: pa.Table, header: ResultHeader) -> bytes:
                 [(text or "").encode("ascii", "replace") for text in array.to_pylist()]
             )
         elif pa.types.is_integer(array.type):
-            columns[column.name] = np.asarray(array.fill_null(-1))
+            columns[column.name] = np.asarray(array.fill_null(pa.scalar(-1, array.type)))
         else:
-            columns[column.name] = np.asarray(array.fill_null(np.nan))
+            columns[column.name] = np.asarray(array.fill_null(pa.scalar(np.nan, array.type)))
     table = Table(columns)
     for column in header.columns:
         table[column.name].unit = column.unit

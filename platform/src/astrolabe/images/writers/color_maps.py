@@ -62,7 +62,7 @@ def color_table(name: str) -> npt.NDArray[np.uint8]:
             f"There is no colour map {name[:50]!r}; there are {', '.join(COLOR_MAPS)}, and each "
             "with _r behind its name turned round."
         )
-    table = _tables()[COLOR_MAPS.index(known)]
+    table: npt.NDArray[np.uint8] = _tables()[COLOR_MAPS.index(known)]
     return table[::-1] if folded != known else table
 
 

@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from astropy.visualization import ZScaleInterval
 from PIL import Image
 
 from astrolabe.core.errors import BadParameterError, TooLargeError
@@ -147,6 +146,9 @@ class Limits:
         if finite.size == 0:
             return 0.0, 1.0
         if self.kind is LimitsKind.ZSCALE:
+            # With this comes matplotlib where it is installed, and it is rarely needed.
+            from astropy.visualization import ZScaleInterval  # noqa: PLC0415
+
             low, high = ZScaleInterval().get_limits(finite.reshape(1, -1))
         elif self.kind is LimitsKind.MINMAX:
             low, high = finite.min(), finite.max()
@@ -289,11 +291,12 @@ def stretched(image: FloatArray, low: float, high: float, stretch: Stretch) -> F
 
 
 def _log(light: FloatArray) -> FloatArray:
-    return np.log1p(light * _LOG_SCALE) / np.float32(math.log1p(_LOG_SCALE))
+    return np.asarray(np.log1p(light * _LOG_SCALE) / np.float32(math.log1p(_LOG_SCALE)))
 
 
 def _asinh(light: FloatArray) -> FloatArray:
-    return np.arcsinh(light / _ASINH_SOFTENING) / np.float32(math.asinh(1.0 / _ASINH_SOFTENING))
+    bright = np.float32(math.asinh(1.0 / _ASINH_SOFTENING))
+    return np.asarray(np.arcsinh(light / _ASINH_SOFTENING) / bright)
 
 
 CURVES: Final[dict[Stretch, Callable[[FloatArray], FloatArray]]] = {
@@ -311,7 +314,7 @@ def _equalized(light: FloatArray, finite: npt.NDArray[np.bool_]) -> FloatArray:
     if total == 0:
         return light
     shares = np.concatenate([[0.0], np.cumsum(counts) / total])
-    return np.interp(light, edges, shares).astype(np.float32)
+    return np.asarray(np.interp(light, edges, shares), dtype=np.float32)
 
 
 def _mean(values: AnyArray, axes: tuple[int, ...]) -> FloatArray:
@@ -319,6 +322,5 @@ def _mean(values: AnyArray, axes: tuple[int, ...]) -> FloatArray:
     finite = np.isfinite(values)
     total = np.where(finite, values, 0).sum(axis=axes, dtype=np.float64)
     count = finite.sum(axis=axes)
-    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0).astype(
-        np.float32
-    )
+    mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    return np.asarray(mean, dtype=np.float32)

@@ -102,7 +102,7 @@ def lupton_rgb(
     """
     stack = np.stack(images)
     finite = np.isfinite(stack)
-    missing = ~finite.any(axis=0)
+    missing: npt.NDArray[np.bool_] = np.asarray(~finite.any(axis=0))
     if style.limits.kind is LimitsKind.VALUES:
         low, high = style.limits.low, style.limits.high
     else:
@@ -182,7 +182,7 @@ def _intensity(stack: FloatArray, finite: npt.NDArray[np.bool_]) -> FloatArray:
 def _curve(intensity: FloatArray, stretch: Stretch) -> FloatArray:
     if stretch is Stretch.ASINH:
         # Not cut at 1: what is brighter than white is scaled back with its colour.
-        return np.arcsinh(SOFTENING * intensity) / np.float32(math.asinh(SOFTENING))
+        return np.asarray(np.arcsinh(SOFTENING * intensity) / np.float32(math.asinh(SOFTENING)))
     if stretch is Stretch.HISTEQ:
         raise BadParameterError("STRETCH histeq is for pictures of one band; RGB takes the others.")
     return CURVES[stretch](intensity)
