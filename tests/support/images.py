@@ -18,6 +18,7 @@ from astrolabe.images.model import ImageKey, ImageRecord, PlaneKind
 from astrolabe.images.reader import ImageReader, OpenImage
 
 __all__ = [
+    "CENTER",
     "COMPRESSED_KINDS",
     "PLAIN_KINDS",
     "WCS_KINDS",
