@@ -131,7 +131,11 @@ def cells_of_polygon(corners_deg: Iterable[float], order: int) -> IntArray:
 
 
 def view_of_cells(
-    order: int, cells: npt.ArrayLike, weights: npt.ArrayLike | None = None
+    order: int,
+    cells: npt.ArrayLike,
+    weights: npt.ArrayLike | None = None,
+    *,
+    least_deg: float = 1.0,
 ) -> tuple[float, float, float]:
     """Return how to look at cells so that all are seen.
 
@@ -143,11 +147,13 @@ def view_of_cells(
         NESTED.
     weights : (n,)
         How much each counts for the middle.
+    least_deg
+        The smallest field.
 
     Returns
     -------
     ra_deg, dec_deg, fov_deg
-        The middle, and the field around it: a degree at least, 180 at most.
+        The middle, and the field around it, 180 at most.
     """
     pixels = np.asarray(cells).astype(np.int64)
     if not len(pixels):
@@ -159,4 +165,4 @@ def view_of_cells(
     reach = float(np.degrees(np.arccos(np.clip(centers @ middle, -1.0, 1.0).min())))
     ra = float(np.degrees(np.arctan2(middle[1], middle[0]))) % 360.0
     dec = float(np.degrees(np.arctan2(middle[2], np.hypot(middle[0], middle[1]))))
-    return ra, dec, min(max(2.2 * reach, 1.0), 180.0)
+    return ra, dec, min(max(2.2 * reach, least_deg), 180.0)

@@ -48,6 +48,8 @@ _LOG = structlog.get_logger(__name__)
 
 _BANDS_FOLDER: Final = "bands"
 _MOC_FILE: Final = "Moc.fits"
+_VIEW_CELLS: Final = 20_000
+_LEAST_VIEW_DEG: Final = 0.05
 _COARSEST: Final = 3
 """Readers expect tiles down to this order."""
 
@@ -399,8 +401,10 @@ class _Job:
 
     def _info(self, cuts: tuple[Cut, ...], coverage: MOC) -> HipsInfo:
         request = self._request
-        cells = coverage.degrade_to_order(min(self._order, 8)).flatten()
-        ra, dec, fov = view_of_cells(min(self._order, 8), cells)
+        coarse = coverage
+        while coarse.sky_fraction * (12 << (2 * coarse.max_order)) > _VIEW_CELLS:
+            coarse = coarse.degrade_to_order(coarse.max_order - 1)
+        ra, dec, fov = view_of_cells(coarse.max_order, coarse.flatten(), least_deg=_LEAST_VIEW_DEG)
         bands = " ".join(request.bands)
         title = request.title or " ".join(
             part for part in (self._collection.title or self._collection.name, bands) if part

@@ -36,7 +36,7 @@ _NODES: Final = 33  # along a side of a tile: places where the WCS itself is ask
 _NODE_ERROR_PX: Final = 0.02
 _FINER: Final = 1.5  # times the size of an image's pixel: from there on tiles are divided
 _MOST_DIVISIONS: Final = 3
-_LAST_RESORT: Final = 1e-12  # weight of a masked pixel, against that of a good one
+_LAST_RESORT: Final = 1e-9  # weight of a masked pixel, against that of a good one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -205,6 +205,13 @@ def _weighted(patch: _Patch) -> tuple[FloatArray, FloatArray]:
         masked = _interpolated(planes[PlaneKind.MASK], patch.x, patch.y, finite, order=0)
         # Used only where no image has a good pixel: a hole in the sky is worse.
         weights = np.where(np.nan_to_num(masked) != 0, weights * _LAST_RESORT, weights)
+    height, width = patch.image.image.shape
+    # Beyond the middle of its outermost pixels an image is only guessed.
+    with np.errstate(invalid="ignore"):
+        guessed = (np.abs(patch.x - (width - 1) / 2) > (width - 1) / 2) | (
+            np.abs(patch.y - (height - 1) / 2) > (height - 1) / 2
+        )
+    weights = np.where(guessed, weights * _LAST_RESORT, weights)
     weights[~finite] = 0.0
     return np.where(finite, patch.values, 0.0) * weights, weights
 
