@@ -13,10 +13,10 @@ __all__ = ["hiding"]
 
 
 @contextmanager
-def hiding(state: ApiState, caller: Principal) -> Iterator[None]:
+def hiding(state: ApiState, caller: Principal, *, images: bool = False) -> Iterator[None]:
     """Answer an anonymous caller 401 where another one gets 404, whatever is there.
 
-    Only where a login may show more: where every table is public, 404 says what is true.
+    Only where a login may show more: where everything is public, 404 says what is true.
 
     Parameters
     ----------
@@ -24,6 +24,8 @@ def hiding(state: ApiState, caller: Principal) -> Iterator[None]:
         Knows the catalog.
     caller
         Who asks for something by its name.
+    images
+        Whether it is an image or a collection of them, not a table.
 
     Raises
     ------
@@ -33,7 +35,9 @@ def hiding(state: ApiState, caller: Principal) -> Iterator[None]:
     try:
         yield
     except NotFoundError as exc:
-        if caller.is_anonymous and state.context.readable.hides_something():
+        context = state.context
+        known = context.images.access if images else context.readable
+        if caller.is_anonymous and known.hides_something():
             raise UnauthenticatedError(
                 "There is nothing of this name for everybody; log in to see whether there is "
                 "something for you."

@@ -44,7 +44,7 @@ def images_routers() -> tuple[APIRouter, ...]:
 async def _image(
     request: Request, collection: str, image_id: str, state: State, caller: Caller
 ) -> Response:
-    with hiding(state, caller):
+    with hiding(state, caller, images=True):
         key = ImageKey.parse_path(f"{collection}/{image_id}")
         record = await run_in_threadpool(state.context.images.access.get, caller, key)
     etag = f'"{record.md5 or sha256(record.signature.encode()).hexdigest()[:32]}"'

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from astrolabe.catalogs.cancel import QueryCancel
 from astrolabe.core.errors import AstrolabeError, CancelledError, OverloadError
@@ -50,7 +51,7 @@ def sync_response(
     gate = state.gate(caller, address, pool=state.image_pool)
     run = _Run(state, caller, request, gate=gate, address=address, headers_only=headers_only)
     shown = "inline" if request.output.kind.is_picture else "attachment"
-    return StreamedResponse(
+    response = StreamedResponse(
         ByteStream(gate.pool, run.make, on_abort=run.cancel.cancel),
         media_type=request.output.mime,
         headers={
@@ -62,6 +63,8 @@ def sync_response(
         patience_seconds=state.settings.images.sync_seconds + _SLOW_CLIENT_SECONDS,
         on_end=gate.closing(lambda: None),
     )
+    run.tell_length = partial(response.headers.__setitem__, "Content-Length")
+    return response
 
 
 class _Run:
@@ -84,6 +87,8 @@ class _Run:
         self._address = address
         self._headers_only = headers_only
         self._seconds = state.settings.images.sync_seconds
+        self.tell_length: Callable[[str], None] = lambda _length: None
+        """Called with the length of an answer before its first byte, where that is known."""
         self.cancel = QueryCancel(
             seconds=self._seconds,
             advice=f"Send the same as a job to {state.url(CUTOUT_PATH)}/async.",
@@ -92,7 +97,7 @@ class _Run:
     def make(self) -> tuple[WorkPool, Iterator[bytes]]:
         """Find the images; give the pool to cut them in, and the bytes."""
         soda = self._state.context.soda
-        with hiding(self._state, self._caller):
+        with hiding(self._state, self._caller, images=True):
             found = soda.find(self._request, self._caller)
         if self._headers_only:
             return self._gate.pool, iter(())
@@ -106,7 +111,14 @@ class _Run:
         try:
             if self.cancel.is_set:
                 self._refuse_late()
-            yield from chunks
+            first = next(chunks, b"")
+            second = next(chunks, None)
+            if second is None:
+                self.tell_length(str(len(first)))
+            yield first
+            if second is not None:
+                yield second
+                yield from chunks
         except AstrolabeError as exc:
             outcome = exc.code
             raise

@@ -135,9 +135,9 @@ def _degrees(table: UploadedTable, column: Column) -> NDArray[np.float64]:
             f"The column {column.name!r} of the table of positions is no column of numbers: give "
             "decimal degrees."
         )
-    values: NDArray[np.float64] = np.asarray(
-        pc.fill_null(pc.cast(array, pa.float64(), safe=False), np.nan), dtype=np.float64
-    )
+    numbers: pa.ChunkedArray[Any] = pc.cast(array, pa.float64(), safe=False)
+    # Null becomes NaN.
+    values: NDArray[np.float64] = np.asarray(numbers.to_numpy(), dtype=np.float64)
     unit = (column.unit or "deg").strip()
     if unit.lower() in {"deg", "degree", "degrees"}:
         return values

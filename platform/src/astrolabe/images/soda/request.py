@@ -222,8 +222,8 @@ def _stencils(given: Given) -> tuple[Stencil, ...]:
             for value in given.values(shape)
         ),
     ]
-    bands = [(f"BAND={v}", parse_interval(v, name="BAND", unit="m")) for v in given.values("BAND")]
-    times = [(f"TIME={v}", parse_interval(v, name="TIME", unit="d")) for v in given.values("TIME")]
+    bands = _intervals(given, "BAND", "m")
+    times = _intervals(given, "TIME", "d")
     pol = _pol(given)
     states = [f"POL={' '.join(pol)}"] if pol else []
     return tuple(
@@ -237,9 +237,18 @@ def _stencils(given: Given) -> tuple[Stencil, ...]:
             ),
         )
         for (shape, region), (wave, band), (when, time) in product(
-            regions or [("", None)], bands or [("", None)], times or [("", None)]
+            regions or [("", None)], bands, times
         )
     )
+
+
+def _intervals(given: Given, name: str, unit: str) -> list[tuple[str, tuple[float, float] | None]]:
+    """Return the values of an interval with what they were called; one empty one without any."""
+    found: list[tuple[str, tuple[float, float] | None]] = [
+        (f"{name}={value}", parse_interval(value, name=name, unit=unit))
+        for value in given.values(name)
+    ]
+    return found or [("", None)]
 
 
 def _shape(shape: str, value: str) -> SkyRegion:

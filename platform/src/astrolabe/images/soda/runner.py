@@ -218,9 +218,7 @@ class SodaJobRunner:
         }
 
     @staticmethod
-    def _bundle_result(
-        job: Job, request: SodaRequest, name: str, size: int
-    ) -> JobResult:
+    def _bundle_result(job: Job, request: SodaRequest, name: str, size: int) -> JobResult:
         return JobResult(
             result_id=BUNDLE_RESULT,
             path=name,

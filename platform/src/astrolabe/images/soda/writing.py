@@ -141,8 +141,12 @@ def cutout_chunks(
         (plane,) = cutout.planes.values()
         yield draw(plane.data, PictureForm(form.value), style)
         return
-    write = compressed_fits if form is FormKind.COMPRESSED else fits_file
-    yield write(fits_planes(cutout), common=part.provenance)
+    if form is FormKind.COMPRESSED:
+        yield compressed_fits(fits_planes(cutout), common=part.provenance)
+        return
+    # The header of a plane that is alone says it already, with comments.
+    alone = len(cutout.planes) == 1
+    yield fits_file(fits_planes(cutout), common={} if alone else part.provenance)
 
 
 def fits_planes(cutout: Cutout) -> list[FitsPlane]:
