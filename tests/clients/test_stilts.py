@@ -13,11 +13,10 @@ from tests.support.platform import RunningPlatform
 
 pytestmark = [pytest.mark.client, pytest.mark.timeout(900)]
 
-# Checks of services that later capabilities bring.
-EXPECTED_FAILURES = (
-    re.compile(r"ivoa\.obsplan", re.IGNORECASE),
-    re.compile(r"ivoa\.ObsCore", re.IGNORECASE),
-)
+# Checks of services that nothing here is, and what taplint does not know of DALI's polygons:
+# docs/reference/taplint.md says more.
+EXPECTED_FAILURES = (re.compile(r"ivoa\.obsplan", re.IGNORECASE),)
+EXPECTED_ERRORS = (re.compile(r"^E-OBS-TYPX-1 .*s_region: double != REGION$"),)
 
 
 GEOMETRIES = (
@@ -78,7 +77,11 @@ def test_async_query_with_upload(demo_platform: RunningPlatform, tmp_path: Path)
 def test_taplint_finds_no_error(demo_platform: RunningPlatform) -> None:
     run = stilts("taplint", f"tapurl={demo_platform.tap}", "maxtable=30", seconds=600)
     lines = run.stdout.splitlines()
-    errors = [line for line in lines if line.startswith("E-")]
+    errors = [
+        line
+        for line in lines
+        if line.startswith("E-") and not any(known.search(line) for known in EXPECTED_ERRORS)
+    ]
     failures = [
         line
         for line in lines

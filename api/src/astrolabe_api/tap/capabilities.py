@@ -6,6 +6,7 @@ from datetime import datetime
 
 from astrolabe.adql.functions import GEOMETRY_FUNCTIONS
 from astrolabe.config import Settings
+from astrolabe.images.obscore.columns import OBSCORE_DATA_MODEL
 from astrolabe.tables.formats import OUTPUT_FORMATS, OutputFormat
 from astrolabe_api.common.documents import Document
 from astrolabe_api.common.state import public_base, takes_anonymous
@@ -37,12 +38,24 @@ COALESCE is there too, but its group ``features-adql-conditional`` is an error t
 """
 
 
-def capabilities_document(settings: Settings, *, modified: datetime) -> Document:
-    """Return the capabilities document of the service that `settings` describe."""
+def capabilities_document(
+    settings: Settings, *, modified: datetime, has_obscore: bool = False
+) -> Document:
+    """Return the capabilities document of the service that `settings` describe.
+
+    Parameters
+    ----------
+    settings
+        Of the service.
+    modified
+        When the document last changed.
+    has_obscore
+        Whether there is the table ``ivoa.ObsCore``.
+    """
     base = public_base(settings) + TAP_PATH
     methods = security_methods(anonymous=takes_anonymous(settings, "tap"))
     parts = (
-        _tap_capability(settings, base, methods=methods),
+        _tap_capability(settings, base, methods=methods, has_obscore=has_obscore),
         capability("ivo://ivoa.net/std/VOSI#capabilities", f"{base}/capabilities"),
         capability("ivo://ivoa.net/std/VOSI#availability", f"{base}/availability"),
         capability(
@@ -57,14 +70,16 @@ def capabilities_document(settings: Settings, *, modified: datetime) -> Document
     )
 
 
-def _tap_capability(settings: Settings, base: str, *, methods: str) -> str:
+def _tap_capability(settings: Settings, base: str, *, methods: str, has_obscore: bool) -> str:
     tap = settings.tap
+    model = f'<dataModel ivo-id="{OBSCORE_DATA_MODEL}">ObsCore-1.1</dataModel>\n'
     return (
         '<capability standardID="ivo://ivoa.net/std/TAP" xsi:type="tr:TableAccess">\n'
         '<interface xsi:type="vs:ParamHTTP" role="std" version="1.1">\n'
         f'<accessURL use="base">{text(base)}</accessURL>\n'
         f"{methods}"
         "</interface>\n"
+        f"{model if has_obscore else ''}"
         f"{_language()}"
         f"{''.join(_output_format(output) for output in OUTPUT_FORMATS)}"
         f'<uploadMethod ivo-id="{_TAPREGEXT}#upload-inline"/>\n'

@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from astrolabe.core.ids import new_job_id
+from astrolabe.images.obscore.columns import OBSCORE_NAME, OBSCORE_SCHEMA
 from astrolabe_api.common.auth import Caller, public, requires
 from astrolabe_api.common.availability import availability
 from astrolabe_api.common.documents import document_response
@@ -84,7 +85,15 @@ class _Tap:
             raise
 
     async def capabilities(self, request: Request, state: State) -> Response:
-        document = capabilities_document(state.settings, modified=state.started)
+        # The same for every caller: the document needs no login, and the table is there for all.
+        view = await run_in_threadpool(state.context.catalog.view)
+        obscore = view.entries.get((OBSCORE_SCHEMA, OBSCORE_NAME))
+        modified = state.started
+        if obscore is not None:
+            modified = max(modified, obscore.row.created_at.replace(microsecond=0))
+        document = capabilities_document(
+            state.settings, modified=modified, has_obscore=obscore is not None
+        )
         return add_challenges(request, document_response(request, document))
 
     async def tables(self, request: Request, state: State, caller: Caller) -> Response:

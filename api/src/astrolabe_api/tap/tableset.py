@@ -169,7 +169,8 @@ class _Writer:
         version = self._view.table(table.schema, table.name)
         esa = ""
         if self._options.esa_flags:
-            size = 0 if version is None else int(version.index.size_bytes.sum())
+            whole = version is not None and version.row_filter is None
+            size = int(version.index.size_bytes.sum()) if version is not None and whole else 0
             esa = f' esatapplus:size_bytes="{size}"'
         yield f"<{tag}{namespaces} type={attribute(table.table_type)}{esa}>\n"
         yield element("name", table.adql_name)

@@ -37,6 +37,8 @@ def worker(*, settings: Settings, supervised: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda got, _frame: stopping.append(got))
     with ProcessContext.open(settings) as context, context.worker() as running:
+        # Links in ObsCore hold the platform's address, which may be another one than before.
+        context.images.obscore.refresh()
         while not stopping:
             if not running.is_alive:
                 raise InternalError("a thread of the worker has ended")

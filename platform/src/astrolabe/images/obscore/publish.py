@@ -29,7 +29,7 @@ from astrolabe.catalogs.store import CatalogStore
 from astrolabe.catalogs.view import TableEntry
 from astrolabe.core.clock import parse_utc, utc_now
 from astrolabe.core.database import Database
-from astrolabe.core.errors import ConflictError, InternalError
+from astrolabe.core.errors import AstrolabeError, ConflictError, InternalError
 from astrolabe.identity.access import PUBLIC, USERS, Resource
 from astrolabe.identity.rights import Policy, Rights
 from astrolabe.images.access import resource_of
@@ -206,6 +206,17 @@ class ObsCorePublisher:
             )
             run_import(source, options, self._catalog, progress=progress)
             return self._report(mode, source.rows, started)
+
+    def refresh(self) -> None:
+        """Publish anew what is there if the platform's address or another basis of it has changed.
+
+        For the start of a process: never raises an error of ours, and waits for nobody.
+        """
+        try:
+            if self._entry() is not None:
+                self.publish(wait_seconds=0.0)
+        except AstrolabeError as exc:
+            _LOG.warning("ObsCore not refreshed", error=exc.message)
 
     @contextmanager
     def _alone(self, wait_seconds: float) -> Iterator[None]:
