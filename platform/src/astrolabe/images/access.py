@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from astrolabe.core.errors import ForbiddenError, NotFoundError, UnauthenticatedError
-from astrolabe.identity import Principal
+from astrolabe.identity import ANONYMOUS, Principal
 from astrolabe.identity.access import Resource
 from astrolabe.identity.rights import Rights
 from astrolabe.images.model import ImageCollection, ImageKey, ImageRecord
@@ -49,6 +49,11 @@ class ImageAccess:
                 principal, "list", Resource.of_collection(c.name, release=c.release)
             )
         )
+
+    def hides_something(self) -> bool:
+        """Whether a login could show collections that an anonymous caller does not see."""
+        seen = len(self.collections(ANONYMOUS))
+        return self._rights.anonymous_may_miss or seen < len(self.all_collections())
 
     def may_read(self, principal: Principal, record: ImageRecord) -> bool:
         """Whether a caller may have the pixels of an image."""
