@@ -9,149 +9,23 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote, urlsplit
 
 from typing_extensions import override
 
-from astrolabe.core.errors import BadParameterError, ImageInvalidError, NotFoundError, OverloadError
+from astrolabe.core.errors import BadParameterError, ImageInvalidError, NotFoundError
+from astrolabe.images.byte_source import ByteSource, BytesSource, FileStat, Range, merge_ranges
+from astrolabe.images.s3 import S3Options, S3Source, list_files, open_store, split_uri, stat_file
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
 
-__all__ = ["ByteSource", "BytesSource", "FileStat", "ImageFiles", "S3Options", "merge_ranges"]
+__all__ = ["ByteSource", "BytesSource", "FileStat", "ImageFiles", "S3Options"]
 
-Range = tuple[int, int]
-"""Offset and length (bytes)."""
-
-_Fetch = Callable[[Sequence[Range]], list[bytes]]
-
-_LOCAL_GAP: Final = 4096
-_S3_GAP: Final = 32_768
-_CHUNK: Final = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class FileStat:
-    """What is known of a file without reading it.
-
-    Parameters
-    ----------
-    size
-        Bytes.
-    signature
-        Another one when the file has changed: size and time of change, or the store's ETag.
-    """
-
-    size: int
-    signature: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class S3Options:
-    """How to reach the object store of ``s3://`` files.
-
-    Parameters
-    ----------
-    endpoint
-        Its address; by default that of AWS.
-    region
-        By default ``us-east-1``.
-    access_key, secret_key
-        Without them requests are not signed.
-    """
-
-    endpoint: str | None = None
-    region: str | None = None
-    access_key: str | None = None
-    secret_key: str | None = None
-
-
-class ByteSource(ABC):
-    """A file that is read by ranges, by several threads at once.
-
-    Parameters
-    ----------
-    uri
-        What it is called in records.
-    stat
-        Its size and signature when it was opened.
-    """
-
-    def __init__(self, uri: str, stat: FileStat) -> None:
-        self.uri = uri
-        self.stat = stat
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return self.stat.size
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Return `length` bytes from `offset`.
-
-        Raises
-        ------
-        ImageInvalidError
-            Raised if the file ends before them.
-        """
-        return self.read_ranges([(offset, length)])[0]
-
-    @abstractmethod
-    def read_ranges(self, ranges: Sequence[Range]) -> list[bytes]:
-        """Return the bytes of several ranges (offset, length), in their order.
-
-        What lies close together is read at once.
-
-        Raises
-        ------
-        ImageInvalidError
-            Raised if the file ends before them.
-        NotFoundError
-            Raised if the file is gone.
-        """
-
-    def chunks(self, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """Yield a part of the file, by default all, by the megabyte."""
-        end = self.size if length is None else min(self.size, offset + length)
-        while offset < end:
-            step = min(_CHUNK, end - offset)
-            yield self.read(offset, step)
-            offset += step
-
-    def _check(self, ranges: Sequence[Range]) -> None:
-        for offset, length in ranges:
-            if offset < 0 or length < 0 or offset + length > self.size:
-                raise ImageInvalidError(
-                    f"{self.uri} has {self.size:,} bytes; {length:,} bytes from byte {offset:,} "
-                    "are not there: its index does not fit it or it is broken."
-                )
-
-
-class BytesSource(ByteSource):
-    """Bytes in memory as a file.
-
-    Parameters
-    ----------
-    name
-        What messages call it.
-    data
-        All of it.
-    """
-
-    def __init__(self, name: str, data: bytes) -> None:
-        super().__init__(name, FileStat(len(data), str(len(data))))
-        self._data = data
-
-    @override
-    def read_ranges(self, ranges: Sequence[Range]) -> list[bytes]:
-        self._check(ranges)
-        return [self._data[offset : offset + length] for offset, length in ranges]
+_GAP: Final = 4096  # bytes between two ranges that are read at once
 
 
 class ImageFiles:
@@ -170,7 +44,7 @@ class ImageFiles:
         self._limit = open_files
         self._lock = threading.Lock()
         self._local: OrderedDict[str, _LocalSource] = OrderedDict()
-        self._s3_files: OrderedDict[str, _S3Source] = OrderedDict()
+        self._s3_files: OrderedDict[str, S3Source] = OrderedDict()
         self._stores: dict[str, S3Store] = {}
 
     def stat(self, uri: str) -> FileStat:
@@ -189,7 +63,7 @@ class ImageFiles:
             Raised if there is no such file.
         """
         if uri.startswith("s3://"):
-            return _s3_stat(*self._bucket(uri), uri)
+            return stat_file(*self._bucket(uri), uri)
         return _local_stat(_local_path(uri))
 
     def open(self, uri: str) -> ByteSource:
@@ -209,7 +83,7 @@ class ImageFiles:
         """
         if uri.startswith("s3://"):
             store, key = self._bucket(uri)
-            return _S3Source(uri, _s3_stat(store, key, uri), store, key)
+            return S3Source(uri, stat_file(store, key, uri), store, key)
         return self._open_local(uri)
 
     def open_known(self, uri: str, size: int) -> ByteSource:
@@ -237,14 +111,8 @@ class ImageFiles:
 
     def list(self, uri: str) -> Iterator[tuple[str, FileStat]]:
         """Yield the files below a prefix ``s3://bucket/prefix`` with what is known of them."""
-        import obstore  # noqa: PLC0415 - 40 ms that only object stores need
-
         store, prefix = self._bucket(uri, key_needed=False)
-        bucket = urlsplit(uri).netloc
-        for batch in obstore.list(store, prefix or None):
-            for entry in batch:
-                stat_ = FileStat(entry["size"], _s3_signature(entry["size"], entry["e_tag"]))
-                yield f"s3://{bucket}/{entry['path']}", stat_
+        yield from list_files(store, split_uri(uri, key_needed=False)[0], prefix)
 
     def close(self) -> None:
         """Close all files; sources that were given out end."""
@@ -277,7 +145,7 @@ class ImageFiles:
                 self._s3_files.move_to_end(uri)
                 return known
         store, key = self._bucket(uri)
-        source = _S3Source(uri, FileStat(size, f"{size}"), store, key)
+        source = S3Source(uri, FileStat(size, f"{size}"), store, key)
         with self._lock:
             self._s3_files[uri] = source
             while len(self._s3_files) > self._limit:
@@ -285,20 +153,11 @@ class ImageFiles:
         return source
 
     def _bucket(self, uri: str, *, key_needed: bool = True) -> tuple[S3Store, str]:
-        parts = urlsplit(uri)
-        key = unquote(parts.path.removeprefix("/")) if "%" in parts.path else parts.path[1:]
-        if (
-            not parts.netloc
-            or (key_needed and not key)
-            or parts.query
-            or parts.fragment
-            or ".." in PurePosixPath(key).parts
-        ):
-            raise BadParameterError(f"{uri[:200]!r} is no address like s3://bucket/key.")
+        bucket, key = split_uri(uri, key_needed=key_needed)
         with self._lock:
-            store = self._stores.get(parts.netloc)
+            store = self._stores.get(bucket)
             if store is None:
-                store = self._stores[parts.netloc] = _s3_store(parts.netloc, self._s3)
+                store = self._stores[bucket] = open_store(bucket, self._s3)
         return store, key
 
 
@@ -333,15 +192,15 @@ class _LocalSource(ByteSource):
 
     @override
     def read(self, offset: int, length: int) -> bytes:
-        self._check(((offset, length),))
+        self.check(((offset, length),))
         return self._pread(offset, length)
 
     @override
     def read_ranges(self, ranges: Sequence[Range]) -> list[bytes]:
-        self._check(ranges)
+        self.check(ranges)
         if len(ranges) == 1:
             return [self._pread(*ranges[0])]
-        return merge_ranges(ranges, _LOCAL_GAP, lambda spans: [self._pread(*s) for s in spans])
+        return merge_ranges(ranges, _GAP, lambda spans: [self._pread(*s) for s in spans])
 
     def _pread(self, offset: int, length: int) -> bytes:
         try:
@@ -362,82 +221,6 @@ class _LocalSource(ByteSource):
 
     def __del__(self) -> None:
         self.close()
-
-
-class _S3Source(ByteSource):
-    """A file of the object store: one request for ranges that lie close together."""
-
-    def __init__(self, uri: str, stat_: FileStat, store: S3Store, key: str) -> None:
-        super().__init__(uri, stat_)
-        self._store, self._key = store, key
-
-    @override
-    def read_ranges(self, ranges: Sequence[Range]) -> list[bytes]:
-        self._check(ranges)
-        return merge_ranges(ranges, _S3_GAP, self._fetch)
-
-    def _fetch(self, spans: Sequence[Range]) -> list[bytes]:
-        import obstore  # noqa: PLC0415 - 40 ms that only object stores need
-
-        try:
-            found = obstore.get_ranges(
-                self._store,
-                self._key,
-                starts=[offset for offset, _ in spans],
-                lengths=[length for _, length in spans],
-                coalesce=0,  # they are merged already
-            )
-        except Exception as exc:
-            raise _s3_error(self.uri, exc) from exc
-        data = [bytes(part) for part in found]
-        if any(len(part) != length for part, (_, length) in zip(data, spans, strict=True)):
-            raise ImageInvalidError(f"{self.uri} is shorter than when it was imported.")
-        return data
-
-
-def merge_ranges(ranges: Sequence[Range], gap: int, fetch: _Fetch) -> list[bytes]:
-    """Read ranges with fewer requests, where they lie close together.
-
-    Parameters
-    ----------
-    ranges
-        Offset and length (bytes), in any order; they may overlap.
-    gap
-        Ranges with so many bytes or fewer between them are read at once; never more bytes are
-        wasted than are needed, altogether.
-    fetch
-        Reads ranges that do not overlap.
-
-    Returns
-    -------
-    list of bytes
-        In the order of `ranges`.
-    """
-    order = sorted(range(len(ranges)), key=ranges.__getitem__)
-    spans: list[tuple[int, int]] = []
-    place = [0] * len(ranges)
-    allowed = sum(length for _, length in ranges)
-    for i in order:
-        offset, length = ranges[i]
-        end = offset + length
-        if spans:
-            first, last = spans[-1]
-            between = max(offset - last, 0)
-            if between <= min(gap, allowed):
-                allowed -= between
-                spans[-1] = (first, max(last, end))
-                place[i] = len(spans) - 1
-                continue
-        spans.append((offset, end))
-        place[i] = len(spans) - 1
-    data = fetch([(first, last - first) for first, last in spans])
-    result = []
-    for i, (offset, length) in enumerate(ranges):
-        first, last = spans[place[i]]
-        part = data[place[i]]
-        whole = (offset, offset + length) == (first, last)
-        result.append(part if whole else part[offset - first : offset - first + length])
-    return result
 
 
 def _local_path(uri: str) -> Path:
@@ -467,43 +250,3 @@ def _unreadable(uri: str, error: OSError) -> Exception:
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         return NotFoundError(f"The file {uri} is not there.")
     return ImageInvalidError(f"The file {uri} cannot be read: {error.strerror or error}.")
-
-
-def _s3_store(bucket: str, options: S3Options) -> S3Store:
-    from obstore.store import S3Store  # noqa: PLC0415 - 40 ms that only object stores need
-
-    config: dict[str, object] = {"region": options.region or "us-east-1"}
-    if options.endpoint:
-        config["endpoint"] = options.endpoint
-        config["virtual_hosted_style_request"] = False
-    if options.access_key and options.secret_key:
-        config["access_key_id"] = options.access_key
-        config["secret_access_key"] = options.secret_key
-    else:
-        config["skip_signature"] = True
-    plain = (options.endpoint or "").startswith("http://")
-    return S3Store(bucket, config=config, client_options={"allow_http": plain, "timeout": "60s"})
-
-
-def _s3_stat(store: S3Store, key: str, uri: str) -> FileStat:
-    import obstore  # noqa: PLC0415 - 40 ms that only object stores need
-
-    try:
-        found = obstore.head(store, key)
-    except Exception as exc:
-        raise _s3_error(uri, exc) from exc
-    return FileStat(found["size"], _s3_signature(found["size"], found["e_tag"]))
-
-
-def _s3_signature(size: int, tag: str | None) -> str:
-    tag = (tag or "").strip('"')
-    return f"{size}-{tag}"[:200]
-
-
-def _s3_error(uri: str, error: Exception) -> Exception:
-    name = type(error).__name__
-    if isinstance(error, FileNotFoundError) or name == "NotFoundError":
-        return NotFoundError(f"The object store has no {uri}.")
-    if "Permission" in name or "Unauth" in name:
-        return ImageInvalidError(f"The object store refuses to give {uri}.")
-    return OverloadError(f"The object store did not answer with {uri}; try again later.")
