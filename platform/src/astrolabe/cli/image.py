@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import importlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from astrolabe.config import Settings
     from astrolabe.factory import ProcessContext
-    from astrolabe.images.importing import HeaderMapping, ImageImportReport
+    from astrolabe.images.importing import ButlerQuery, HeaderMapping, ImageImportReport
     from astrolabe.images.importing.planes import PlaneNames
+    from astrolabe.images.importing.sources import FoundFile
 
 __all__ = ["image"]
 
@@ -149,6 +150,18 @@ def _date(_ctx: click.Context, _param: click.Parameter, value: str | None) -> da
     type=click.Path(dir_okay=False, path_type=Path),
     help="CSV file for the names of all files that were skipped, with the reasons.",
 )
+@click.option(
+    "--butler-collection",
+    metavar="NAME[,NAME]",
+    help="SRC is a Butler repository; import datasets of these of its collections.",
+)
+@click.option("--dataset-type", metavar="TYPE", help="Dataset type in the Butler repository.")
+@click.option("--where", default="", help="Expression that chooses datasets of the repository.")
+@click.option(
+    "--obscore-config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Configuration file of lsst-dax-obscore for the repository.",
+)
 @settings_options
 @click.pass_context
 def import_(
@@ -158,6 +171,10 @@ def import_(
     settings: Settings,
     sources: tuple[str, ...],
     refused_file: Path | None,
+    butler_collection: str | None,
+    dataset_type: str | None,
+    where: str,
+    obscore_config: Path | None,
     **asked: Any,  # noqa: ANN401 - the options of images and of rules
 ) -> None:
     """Import FITS files as images of a collection.
@@ -171,6 +188,7 @@ def import_(
     from astrolabe.factory import ProcessContext  # noqa: PLC0415 - the same
     from astrolabe.images.importing import (  # noqa: PLC0415 - the same
         ImageImportOptions,
+        find_butler_files,
         run_image_import,
     )
     from astrolabe.images.model import check_collection_name  # noqa: PLC0415 - the same
@@ -183,10 +201,14 @@ def import_(
         for name in ("access", "group", "inherit", "owner", "embargo", "listed")
     }
     options = ImageImportOptions(collection=collection, mapping=mapping, **asked)
+    query = _butler_query(sources, butler_collection, dataset_type, where, obscore_config)
     with _cleaning_up_on_sigterm(), ProcessContext.open(settings) as context:
         _set_rule(context, collection, rule)
+        files: Sequence[str | FoundFile] = sources
+        if query is not None:
+            files = list(find_butler_files(query, context.images.files))
         with show_image_progress(collection) as tell:
-            report = run_image_import(sources, options, context.images, progress=tell)
+            report = run_image_import(files, options, context.images, progress=tell)
     _print_report(report)
     if refused_file is not None:
         _write_refused(report, refused_file)
@@ -209,6 +231,31 @@ def _mapping(asked: dict[str, Any]) -> HeaderMapping:
     }
     given = {name: value for name, value in constants.items() if value is not None}
     return mapping.with_columns(given) if given else mapping
+
+
+def _butler_query(
+    sources: tuple[str, ...],
+    collection: str | None,
+    dataset_type: str | None,
+    where: str,
+    config: Path | None,
+) -> ButlerQuery | None:
+    """Return which datasets are meant, if SRC is a Butler repository."""
+    from astrolabe.images.importing import ButlerQuery  # noqa: PLC0415 - keeps --help fast
+
+    if collection is None and dataset_type is None and not where and config is None:
+        return None
+    if collection is None or dataset_type is None or len(sources) != 1:
+        raise click.UsageError(
+            "a Butler repository needs one SRC, --butler-collection and --dataset-type"
+        )
+    return ButlerQuery(
+        repository=sources[0],
+        collection=collection,
+        dataset_type=dataset_type,
+        where=where,
+        config=config,
+    )
 
 
 def _set_rule(context: ProcessContext, collection: str, rule: dict[str, Any]) -> None:

@@ -69,7 +69,11 @@ class FileTask:
 
     def signature(self, found: FoundFile) -> str:
         """Return the signature of the records of a file: of the file and of how it is read."""
-        return f"{found.signature[:180]}:{self.digest}"
+        digest = self.digest
+        if found.values or found.image_id:
+            known = f"{digest} {sorted(found.values.items())} {found.image_id}"
+            digest = hashlib.sha256(known.encode()).hexdigest()[:8]
+        return f"{found.signature[:180]}:{digest}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +161,7 @@ def _read(found: FoundFile, task: FileTask, files: ImageFiles) -> FileResult:
         _record(image, several=len(images) > 1, index=index, uri=uri, task=task, notes=notes)
         for image in images
     ]
+    records = [_with_known(record, found, task, several=len(images) > 1) for record in records]
     md5 = _md5(source) if _wants_checksum(uri, task) else None
     index_path = _index_path(uri, found.signature, task)
     _write_index(index, task.folder / index_path)
@@ -234,6 +239,18 @@ def _record(
         obscore=obscore,
         imported=utc_now(),
     )
+
+
+def _with_known(
+    record: ImageRecord, found: FoundFile, task: FileTask, *, several: bool
+) -> ImageRecord:
+    """Return a record with what is known of its file from elsewhere."""
+    asked = task.mapping.explicit
+    values = {name: value for name, value in found.values.items() if name not in asked}
+    key = record.key
+    if found.image_id is not None and task.mapping.image_id is None and not several:
+        key = ImageKey(key.collection, _as_id(found.image_id))
+    return replace(record, key=key, obscore={**record.obscore, **values})
 
 
 def _headers(index: FileIndex, hdu: int) -> Headers:

@@ -38,7 +38,7 @@ _FEW_FILES: Final = 16
 
 
 def run_image_import(
-    sources: Sequence[str | Path],
+    sources: Sequence[str | Path | FoundFile],
     options: ImageImportOptions,
     images: ImageServices,
     *,
@@ -54,7 +54,8 @@ def run_image_import(
     Parameters
     ----------
     sources
-        Files, folders, patterns and ``s3://bucket/prefix``.
+        Files, folders, patterns, ``s3://bucket/prefix``, and files that were found already (those
+        of a Butler repository).
     options
         What else is asked.
     images
@@ -82,7 +83,7 @@ class _Import:
 
     def __init__(
         self,
-        sources: Sequence[str | Path],
+        sources: Sequence[str | Path | FoundFile],
         options: ImageImportOptions,
         images: ImageServices,
         progress: ImageProgressListener | None,

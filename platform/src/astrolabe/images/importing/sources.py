@@ -9,13 +9,14 @@ from __future__ import annotations
 import glob
 import os
 import stat
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from astrolabe.core.errors import AstrolabeError, ImportRefusedError
 from astrolabe.images.files import ImageFiles
+from astrolabe.images.importing.expressions import Value
 
 __all__ = ["FoundFile", "find_files", "is_packed"]
 
@@ -38,12 +39,19 @@ class FoundFile:
         Of `ImageFiles.stat`.
     problem
         Why it cannot be imported; `None` if nothing is known against it.
+    values
+        Values of ObsCore columns that are known from elsewhere; they win over the default keywords
+        of headers, not over those that a mapping asks for.
+    image_id
+        The id of its image, if that is known from elsewhere.
     """
 
     uri: str
     size: int = 0
     signature: str = ""
     problem: str | None = None
+    values: Mapping[str, Value] = field(default_factory=dict)
+    image_id: str | None = None
 
 
 def is_packed(uri: str) -> bool:
@@ -51,7 +59,7 @@ def is_packed(uri: str) -> bool:
     return uri.lower().endswith(_PACKED)
 
 
-def find_files(sources: Sequence[str | Path], files: ImageFiles) -> Iterator[FoundFile]:
+def find_files(sources: Iterable[str | Path | FoundFile], files: ImageFiles) -> Iterator[FoundFile]:
     """Yield the files that `sources` mean, each once, in the order of their names.
 
     Parameters
@@ -59,7 +67,8 @@ def find_files(sources: Sequence[str | Path], files: ImageFiles) -> Iterator[Fou
     sources
         Files of any name; folders and ``s3://bucket/prefix/``, of which all files are meant whose
         names end as those of FITS files do (packed ones too, which are then refused by name
-        rather than overlooked); patterns with ``*``, ``?`` or ``**``.
+        rather than overlooked); patterns with ``*``, ``?`` or ``**``; files that were found
+        already.
     files
         Looks at files.
 
@@ -71,7 +80,8 @@ def find_files(sources: Sequence[str | Path], files: ImageFiles) -> Iterator[Fou
     seen: set[str] = set()
     for source in sources:
         count = 0
-        for found in _of_source(str(source), files):
+        given = [source] if isinstance(source, FoundFile) else _of_source(str(source), files)
+        for found in given:
             count += 1
             real = found.uri if found.uri.startswith("s3://") else os.path.realpath(found.uri)
             if real not in seen:
