@@ -33,6 +33,8 @@ _INTEGERS = {Datatype.UNSIGNED_BYTE, Datatype.SHORT, Datatype.INT, Datatype.LONG
 _MOST = 2**63
 _MOST_DIGITS = 19
 _PLACES = "places"
+_ONE_BY_ONE = 8
+"""Rows up to which one search each is faster than one with all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,31 +284,46 @@ class LinkedRows:
         literals: Sequence[str],
         condition: str,
     ) -> dict[str, tuple[LinkedImage, ...]]:
-        places = _places([rows[literal] for literal in literals])
-        query = (
-            "SELECT p.place, o.obs_publisher_did, o.obs_collection, o.band, o.s_ra, o.s_dec "  # noqa: S608 - made of constants alone
-            f"FROM {UPLOAD_SCHEMA}.{_PLACES} AS p JOIN ivoa.ObsCore AS o "
-            f"ON CONTAINS(POINT(p.ra, p.dec), o.s_region) = 1 WHERE {condition}"
-        )
         best: dict[tuple[int, str, str], tuple[float, str]] = {}
-        for number, did, collection, band, ra, dec in self._run(
-            asker, QueryRequest(query=query, uploads=(places,))
-        ):
-            row = rows[literals[number]]
+        placed = [rows[literal] for literal in literals]
+        for place, did, collection, band, ra, dec in self._covering(asker, placed, condition):
+            row = placed[place]
             away = float(separation_deg(row.ra_deg or 0.0, row.dec_deg or 0.0, ra, dec))
-            key = (number, collection, band or "")
+            key = (place, collection, band or "")
             if key not in best or (away, did) < best[key]:
                 best[key] = (away, did)
         keys = {did: parse_image_did(did, authority=self._authority) for _, did in best.values()}
         records = self._access.find(asker.principal, keys.values())
         found: dict[str, list[LinkedImage]] = {}
-        for (number, _, _), (_, did) in sorted(best.items()):
+        for (place, _, _), (_, did) in sorted(best.items()):
             record = records.get(keys[did].folded)
             if record is not None:
-                found.setdefault(literals[number], []).append(
+                found.setdefault(literals[place], []).append(
                     self._images.image(asker.principal, record)
                 )
         return {literal: tuple(images) for literal, images in found.items()}
+
+    def _covering(
+        self, asker: RowAsker, rows: Sequence[RowLinks], condition: str
+    ) -> Iterator[tuple[Any, ...]]:
+        """Yield the number of a row from 0, and what is asked of each image that covers it."""
+        columns = "o.obs_publisher_did, o.obs_collection, o.band, o.s_ra, o.s_dec"
+        if len(rows) <= _ONE_BY_ONE:
+            for place, row in enumerate(rows):
+                point = f"POINT({row.ra_deg!r}, {row.dec_deg!r})"
+                query = (
+                    f"SELECT {columns} FROM ivoa.ObsCore AS o "  # noqa: S608 - constants, numbers
+                    f"WHERE CONTAINS({point}, o.s_region) = 1 AND {condition}"
+                )
+                for values in self._run(asker, QueryRequest(query=query)):
+                    yield place, *values
+            return
+        query = (
+            f"SELECT p.place, {columns} FROM {UPLOAD_SCHEMA}.{_PLACES} AS p "  # noqa: S608 - constants
+            "JOIN ivoa.ObsCore AS o ON CONTAINS(POINT(p.ra, p.dec), o.s_region) = 1 "
+            f"WHERE {condition}"
+        )
+        yield from self._run(asker, QueryRequest(query=query, uploads=(_places(rows),)))
 
     def _run(self, asker: RowAsker, request: QueryRequest) -> Iterator[tuple[Any, ...]]:
         asked = replace(request, address=asker.address)
