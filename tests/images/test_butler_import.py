@@ -6,7 +6,7 @@ import json
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from astropy.time import Time
@@ -213,7 +213,7 @@ def test_a_configuration_of_the_package(
 def test_wrong_queries_are_refused(
     context: ProcessContext, repository: Path, changed: dict[str, str], says: str
 ) -> None:
-    asked = {
+    asked: dict[str, Any] = {
         "repository": str(repository / "repo"),
         "collection": "processed",
         "dataset_type": "visit_image",

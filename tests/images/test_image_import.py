@@ -247,7 +247,7 @@ def test_a_value_that_only_defaults_want_is_left_out(context: ProcessContext, fo
 def test_a_date_of_release_that_cannot_be_read_makes_nothing_public(
     context: ProcessContext, folder: Path
 ) -> None:
-    write_planes(folder / "a.fits", cards={"RELEASE": "DR1"})
+    write_planes(folder / "a.fits", cards={"HIERARCH OBS_RELEASE_DATE": "DR1", "RELEASE": 9010})
     assert "date of release" in bring(context, folder).refused[0].reason
     write_planes(folder / "b.fits")
     later = parse_utc("2040-01-01")

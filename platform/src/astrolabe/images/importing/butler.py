@@ -100,7 +100,11 @@ def find_butler_files(query: ButlerQuery, files: ImageFiles) -> Iterator[FoundFi
 
 def _datasets(butler: Butler, query: ButlerQuery) -> list[DatasetRef]:
     """Return the datasets of a query with all that the registry knows of them."""
-    asked = {"collections": query.collection.split(","), "where": query.where, "limit": None}
+    asked: dict[str, Any] = {
+        "collections": query.collection.split(","),
+        "where": query.where,
+        "limit": None,
+    }
     every = butler.query_datasets(query.dataset_type, **asked)
     known = butler.query_datasets(
         query.dataset_type, with_dimension_records=True, explain=False, **asked

@@ -62,7 +62,9 @@ DEFAULT_COLUMNS: Final[Mapping[str, Expression]] = {
 """Keywords that most observatories use; times are MJD or ISO."""
 
 _DEFAULT_BAND: Final = Keyword(names=("BAND", "FILTER", "FILTER1", "FILTNAM1"))
-_DEFAULT_RELEASED: Final = Keyword(names=("OBS_RELEASE_DATE", "RELEASE"), time="iso")
+# Not RELEASE, which surveys write the name or number of a release into: an image must not become
+# public by that.
+_DEFAULT_RELEASED: Final = Keyword(names=("OBS_RELEASE_DATE",), time="iso")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from astrolabe.core.clock import utc_now
 from astrolabe.core.errors import NotFoundError
@@ -273,7 +273,7 @@ class _Import:
     def _describe(self) -> None:
         """Make the collection, or change what is said of it."""
         options = self._options
-        said = {
+        said: dict[str, Any] = {
             "title": options.title,
             "description": options.description,
             "documentation": options.documentation,
