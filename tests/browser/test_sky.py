@@ -18,7 +18,7 @@ from astrolabe.identity.access import Access, AccessRule, Resource
 from astrolabe.identity.authority import OPERATOR
 from astrolabe.images.hips.making import HipsRequest
 from astrolabe.tables.model import Datatype
-from tests.images.hips_support import DEC, RA, TinyCollection, wcs_at
+from tests.images.hips_support import DEC, RA, TinyCollection, brighter, wcs_at
 from tests.support.tiny import import_columns
 
 from .conftest import Platform
@@ -57,7 +57,7 @@ def sky(platform: Platform) -> Platform:
                 collection.add(
                     f"{band}{'ab'[place > 0]}",
                     wcs_at(RA + place, DEC, angle_deg=20.0),
-                    sky=lambda ra, dec, light=light: light * pattern(ra, dec),
+                    sky=brighter(light, pattern),
                     band=band,
                 )
         context.rights.set_rule(
@@ -67,6 +67,7 @@ def sky(platform: Platform) -> Platform:
             HipsRequest(collection=name, bands=("i", "r", "g"), hips_id=f"{name}_color")
         )
         assert made.tiles > 3
+    context.images.obscore.publish()
     rng = np.random.default_rng(3)
     ra, dec = rng.normal(RA, 0.3, 5000), rng.normal(DEC, 0.3, 5000)
     import_columns(
@@ -139,6 +140,22 @@ def test_a_coverage_is_shown(sky: Platform, page: Page) -> None:
     # Light blue lies over what was black or grey.
     blue = (covered[..., 2] - covered[..., 0]) - (plain[..., 2] - plain[..., 0])
     assert (blue > 20).mean() > 0.02
+
+
+def test_footprints_are_shown(sky: Platform, page: Page) -> None:
+    plain = shown(page, f"{sky.address}/sky?hips=tiny_color&{FIELD}&fov=2")
+    outlined = shown(page, f"{sky.address}/sky?hips=tiny_color&{FIELD}&fov=2&footprints=tiny")
+    keep(page, "sky-footprints")
+
+    # Orange lines on grey and black.
+    def orange(picture: np.ndarray) -> int:
+        red, green, blue = (picture[..., i] for i in range(3))
+        return int(((red > 150) & (green > 100) & (blue < 80)).sum())
+
+    assert orange(outlined) > orange(plain) + 500
+    links = page.locator("#sky-found a")
+    assert links.count() == 6
+    assert "datalink" in str(links.first.get_attribute("href"))
 
 
 def test_the_density_of_a_table_is_shown(sky: Platform, page: Page) -> None:

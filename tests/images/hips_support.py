@@ -15,7 +15,6 @@ from astropy.wcs import WCS
 from astrolabe.core.clock import utc_now
 from astrolabe.images.files import ImageFiles
 from astrolabe.images.fits.index import build_index
-from astrolabe.images.hips.services import HipsServices
 from astrolabe.images.model import ImageCollection, ImageKey, ImageRecord, PlaneKind
 from astrolabe.images.reader import ImageReader
 from astrolabe.images.store import ImageStore
@@ -34,6 +33,11 @@ def smooth_sky(ra: FloatArray, dec: FloatArray) -> FloatArray:
     return np.asarray(
         100.0 + 40.0 * np.sin(np.radians(ra - RA) * 200.0) + 25.0 * np.cos(np.radians(dec) * 150.0)
     )
+
+
+def brighter(by: float, sky: Sky = smooth_sky) -> Sky:
+    """Return another sky, so many times as bright."""
+    return lambda ra, dec: by * sky(ra, dec)
 
 
 def wcs_at(ra: float, dec: float, *, angle_deg: float = 0.0, scale: float = SCALE_ARCSEC) -> WCS:
@@ -91,7 +95,8 @@ class TinyCollection:
             values = np.full(data.shape, variance, dtype=np.float32)
             hdus.append(fits.ImageHDU(values, name="VARIANCE"))
             planes[PlaneKind.VARIANCE] = len(hdus) - 1
-        path = self.files / f"{self.name}-{image_id}-{hashlib.md5(data).hexdigest()[:8]}.fits"  # noqa: S324 - a name
+        version = hashlib.sha256(data.tobytes()).hexdigest()[:8]
+        path = self.files / f"{self.name}-{image_id}-{version}.fits"
         hdus.writeto(path, overwrite=True)
         index = build_index(self.open.open(str(path)))
         index_path = f"{self.name}-{image_id}.index"
@@ -117,14 +122,3 @@ class TinyCollection:
         )
         self.store.put([record])
         return record
-
-
-def services_of(collection: TinyCollection, *, rights: Any, access: Any) -> HipsServices:
-    return HipsServices(
-        folder=collection.folder / "hips",
-        rights=rights,
-        store=collection.store,
-        access=access,
-        open_reader=collection.reader,
-        authority="test.invalid",
-    )

@@ -23,7 +23,7 @@ from astrolabe.images.model import ImageKey
 from astrolabe.images.store import ImageStore
 from astrolabe.sky.healpix import healpix_29
 
-from .hips_support import DEC, RA, SIZE, TinyCollection, smooth_sky, wcs_at
+from .hips_support import DEC, RA, SIZE, TinyCollection, brighter, smooth_sky, wcs_at
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -248,9 +248,7 @@ def test_another_look_at_the_same_values(workshop: Workshop) -> None:
 @pytest.mark.parametrize("keep", [True, False], ids=["keep", "drop"])
 def test_colour(workshop: Workshop, *, keep: bool) -> None:
     for band, light in (("g", 1.0), ("r", 2.0), ("i", 3.0)):
-        workshop.images.add(
-            band, wcs_at(RA, DEC), band=band, sky=lambda ra, dec, by=light: by * smooth_sky(ra, dec)
-        )
+        workshop.images.add(band, wcs_at(RA, DEC), band=band, sky=brighter(light))
     workshop.images.add("other", wcs_at(RA + 5, DEC), band="z")
     tree = workshop.make(
         bands=("i", "r", "g"), keep_values=keep, cuts=((0.0, 600.0), (0.0, 400.0), (0.0, 600.0))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 from typing import Final
 
 from astrolabe.catalogs.view import StoredView, TableEntry
@@ -31,7 +30,6 @@ _MEDIA_TYPES: Final = {
     "jpg": "image/jpeg",
     _PROPERTIES: "text/plain; charset=utf-8",
 }
-_CHUNK_BYTES: Final = 1 << 20
 
 
 class MemoryBytes:
@@ -44,24 +42,6 @@ class MemoryBytes:
     def chunks(self, start: int, stop: int) -> Iterator[bytes]:
         """Yield the bytes from `start` to before `stop`."""
         yield self._content[start:stop]
-
-
-class _OpenedFile:
-    """The bytes of a small file, which is read at once: it may be replaced any time."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
-        self.size = path.stat().st_size
-
-    def chunks(self, start: int, stop: int) -> Iterator[bytes]:
-        with self._file as file:
-            file.seek(start)
-            while start < stop:
-                chunk = file.read(min(_CHUNK_BYTES, stop - start))
-                if not chunk:
-                    return
-                start += len(chunk)
-                yield chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +63,8 @@ class HipsFile:
     open: Callable[[], SizedBytes]
 
 
-def find_file(state: ApiState, caller: Principal, hips_id: str, path: str) -> HipsFile:
-    """Return the file of a HiPS that a caller may read.
+def find_file(state: ApiState, caller: Principal, hips_id: str, path: str) -> HipsFile | None:
+    """Return a file of a HiPS that a caller may read; `None` if that HiPS has none of this name.
 
     Parameters
     ----------
@@ -96,7 +76,7 @@ def find_file(state: ApiState, caller: Principal, hips_id: str, path: str) -> Hi
     Raises
     ------
     NotFoundError
-        Raised if there is none that he may see.
+        Raised if there is no such HiPS that he may see.
     UnauthenticatedError, ForbiddenError
         Raised if he may see but not read it.
     """
@@ -107,12 +87,16 @@ def find_file(state: ApiState, caller: Principal, hips_id: str, path: str) -> Hi
         return _text(format_properties(_tree_record(state, tree)))
     file = tree.file(path)
     if file is None:
-        raise _nothing(hips_id, path)
-    status = file.stat()
+        return None
+    try:
+        status = file.stat()
+    except FileNotFoundError:
+        # Another generation took its place just now; the next request sees it.
+        return None
     return HipsFile(
         f'"{status.st_mtime_ns:x}-{status.st_size:x}"',
         _MEDIA_TYPES[file.suffix.removeprefix(".")],
-        lambda: _OpenedFile(file),
+        lambda: MemoryBytes(_content(state, tree, path)),
     )
 
 
@@ -147,7 +131,7 @@ def find_entry(view: StoredView, name: str) -> TableEntry:
     raise NotFoundError(f"There is no table {name[:200]!r}; /api/tap/tables lists those there are.")
 
 
-def _of_table(state: ApiState, caller: Principal, name: str, path: str) -> HipsFile:
+def _of_table(state: ApiState, caller: Principal, name: str, path: str) -> HipsFile | None:
     if not caller.is_anonymous and "read:tap" not in caller.scopes:
         raise ForbiddenError("This needs the scope read:tap, which your token does not have.")
     entry = find_entry(state.context.readable.view(caller), name)
@@ -162,13 +146,27 @@ def _of_table(state: ApiState, caller: Principal, name: str, path: str) -> HipsF
         )
     parsed = Tile.parse(path)
     if parsed is None or parsed[1] == "jpg":
-        raise _nothing(name, path)
+        return None
     tile, extension = parsed
     if coverage.density.values(tile) is None:
-        raise _nothing(name, path)
+        return None
     return HipsFile(
         etag, _MEDIA_TYPES[extension], lambda: MemoryBytes(_drawn(coverage, tile, extension))
     )
+
+
+def _content(state: ApiState, tree: HipsTree, path: str) -> bytes:
+    """Return a file of a tree, or of the generation that has taken its place meanwhile."""
+    trees = state.context.images.hips.trees
+    for _ in range(3):
+        file = tree.file(path)
+        try:
+            if file is not None:
+                return file.read_bytes()
+        except FileNotFoundError:
+            pass  # removed after it was looked for
+        tree = trees.get(tree.info.hips_id, fresh=True)
+    raise NotFoundError(f"The HiPS {tree.info.hips_id} has no {path} any more.")
 
 
 def _drawn(coverage: TableCoverage, tile: Tile, extension: str) -> bytes:
@@ -200,7 +198,3 @@ def _text(content: str) -> HipsFile:
     body = content.encode()
     etag = f'"{sha256(body).hexdigest()[:32]}"'
     return HipsFile(etag, _MEDIA_TYPES[_PROPERTIES], lambda: MemoryBytes(body))
-
-
-def _nothing(hips_id: str, path: str) -> NotFoundError:
-    return NotFoundError(f"The HiPS {hips_id[:100]} has no {path[:100]!r}.")

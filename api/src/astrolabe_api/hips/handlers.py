@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
+from astrolabe.core.errors import NotFoundError
 from astrolabe.images.hips.coverage import find_moc_form, moc_bytes
 from astrolabe.images.hips.properties import hips_list
 from astrolabe_api.common.auth import Caller, requires
@@ -84,6 +85,9 @@ async def _file(
         return await _root(hips_id)
     with hiding(state, caller):
         found = await run_in_threadpool(find_file, state, caller, hips_id, path)
+    if found is None:
+        # He may read the HiPS: there is nothing to hide, and maps ask for many absent tiles.
+        raise NotFoundError(f"The HiPS {hips_id[:100]} has no {path[:100]!r}.")
     return _answer(request, state, found)
 
 

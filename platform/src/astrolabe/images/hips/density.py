@@ -144,7 +144,8 @@ class DensityMap:
         steps = np.arange(len(_COLORS))
         channels = [np.interp(place, steps, _COLORS[:, i]) for i in range(3)]
         alpha = np.where(values > 0, 255.0, 0.0)
-        return np.rint(np.stack([*channels, alpha], axis=-1)).astype(np.uint8)
+        stacked = np.stack([*channels, alpha], axis=-1)
+        return np.asarray(np.rint(stacked), dtype=np.uint8)
 
 
 def _even_bits(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

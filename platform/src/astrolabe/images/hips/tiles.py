@@ -179,7 +179,8 @@ def fits_bytes(tile: Tile, values: FloatTile, unit: str | None) -> bytes:
         header["BUNIT"] = unit
     data = np.ascontiguousarray(values, dtype=">f4").tobytes()
     padding = b"\0" * (-len(data) % _BLOCK)
-    return header.tostring().encode("ascii") + data + padding
+    cards: str = header.tostring()
+    return cards.encode("ascii") + data + padding
 
 
 def read_fits_tile(path: Path, width: int = TILE_WIDTH) -> FloatTile | None:
