@@ -72,7 +72,7 @@ def ids(context: ProcessContext) -> list[str]:
 
 
 def test_a_file_of_three_planes(context: ProcessContext, folder: Path) -> None:
-    path = write_planes(folder / "visit 7.fits", cards={"BUNIT": "nJy"})
+    path = write_planes(folder / "visit 7.fits", cards={"BUNIT": "nJy", "DATE": "31/12/98"})
     report = bring(context, folder, publish=True)
     assert (report.files, report.images, report.unchanged) == (1, 1, 0)
     assert (report.refused, report.notes) == ((), ())
@@ -95,6 +95,7 @@ def test_a_file_of_three_planes(context: ProcessContext, folder: Path) -> None:
         "calib_level": 2,
         "o_ucd": "phot.flux.density",
         "obs_id": "visit_7",
+        "obs_creation_date": "1998-12-31T00:00:00.000Z",
     }
     assert {name: values[name] for name in expected} == expected
     assert values["t_max"] == pytest.approx(61100.17020833 + 30 / 86400, abs=1e-9)

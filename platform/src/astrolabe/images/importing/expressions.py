@@ -11,7 +11,7 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any, Final, Protocol
 
 from astropy import units
@@ -23,6 +23,7 @@ from astrolabe.images.fits.cards import FitsHeader
 
 __all__ = [
     "LONGEST_TEXT",
+    "MJD_ZERO",
     "Constant",
     "Expression",
     "Headers",
@@ -35,6 +36,9 @@ __all__ = [
 ]
 
 Value = str | int | float | bool
+
+MJD_ZERO: Final = datetime(1858, 11, 17, tzinfo=UTC)
+"""When MJD 0 was."""
 
 LONGEST_TEXT: Final = 2_000
 """Characters of a value; the rest of a longer one is cut off."""
@@ -49,7 +53,7 @@ _ISO_DATE: Final = re.compile(
 _OLD_DATE: Final = re.compile(r"(\d\d)/(\d\d)/(\d\d)")
 _MJD_OF_JD: Final = 2_400_000.5
 _MJD_OF_UNIX: Final = 40_587.0
-_MJD_ORDINAL: Final = date(1858, 11, 17).toordinal()
+_MJD_ORDINAL: Final = MJD_ZERO.date().toordinal()
 _DAY_SECONDS: Final = 86_400.0
 
 

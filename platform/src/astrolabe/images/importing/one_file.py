@@ -7,7 +7,7 @@ import os
 import re
 import traceback
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -16,7 +16,7 @@ from astrolabe.core.errors import AstrolabeError, ImageInvalidError, StorageFull
 from astrolabe.core.storage import full_disk_is_storage_full
 from astrolabe.images.files import ByteSource, ImageFiles
 from astrolabe.images.fits.index import FileIndex, build_index
-from astrolabe.images.importing.expressions import Headers, ValueProblemError
+from astrolabe.images.importing.expressions import MJD_ZERO, Headers, ValueProblemError
 from astrolabe.images.importing.mapping import HeaderMapping
 from astrolabe.images.importing.planes import ImagePlanes, group_planes
 from astrolabe.images.importing.sources import FoundFile, is_packed
@@ -28,7 +28,6 @@ __all__ = ["FileResult", "FileTask", "default_image_id", "read_file", "record_ur
 
 _VERSION: Final = 1
 """Raised when what is read of a file changes, so that files are read again."""
-_MJD_ZERO: Final = datetime(1858, 11, 17, tzinfo=UTC)
 _LONGEST_ID: Final = 200
 _NOT_IN_IDS: Final = re.compile(r"[^A-Za-z0-9._+-]+")
 _ENDS: Final = re.compile(r"(?i)(\.(gz|bz2|xz|zst|z))?(\.fz)?(\.(fits?|fts))?(\.fz)?\Z")
@@ -305,7 +304,7 @@ def _released(headers: Headers, task: FileTask) -> datetime | None:
         raise ValueProblemError(f"date of release: {exc}") from exc
     if mjd is None:
         return task.released
-    return _MJD_ZERO + timedelta(days=float(mjd))
+    return MJD_ZERO + timedelta(days=float(mjd))
 
 
 def _wants_checksum(uri: str, task: FileTask) -> bool:

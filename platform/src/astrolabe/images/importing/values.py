@@ -5,11 +5,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, Final
 
-from astrolabe.core.clock import format_utc, parse_utc
+from astrolabe.core.clock import format_utc
 from astrolabe.images.fits.index import PlaneIndex
-from astrolabe.images.importing.expressions import Headers, Value, ValueProblemError
+from astrolabe.images.importing.expressions import (
+    MJD_ZERO,
+    Headers,
+    Value,
+    ValueProblemError,
+    date_and_time,
+)
 from astrolabe.images.importing.filters import find_band
 from astrolabe.images.importing.mapping import HeaderMapping
 from astrolabe.images.importing.placing import place_values
@@ -101,7 +108,7 @@ def _fitted(name: str, value: Value) -> Value | None:
 
 def _as_column(column: Column, value: Value) -> Value | None:
     if column.is_timestamp:
-        return format_utc(parse_utc(str(value)))
+        return format_utc(MJD_ZERO + timedelta(days=date_and_time(value)))
     if column.is_string:
         return _text(value)
     number = math.nan if isinstance(value, bool) else float(value)
