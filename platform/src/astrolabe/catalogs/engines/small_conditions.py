@@ -36,6 +36,7 @@ from astrolabe.adql.tree import (
     ColumnRef,
     Comparison,
     Expr,
+    GeometryColumn,
     InList,
     IsNull,
     Kind,
@@ -45,6 +46,7 @@ from astrolabe.adql.tree import (
     Or,
     Point,
 )
+from astrolabe.catalogs.engines.small_shapes import ShapeTest, shape_test
 from astrolabe.catalogs.planning.geometry import constant_region
 from astrolabe.sky.regions import Circle as CircleRegion
 from astrolabe.sky.regions import Region
@@ -216,6 +218,8 @@ class _Compiler:
 
     def _in_list(self, expr: InList, *, negated: bool) -> Condition:
         column = expr.operand
+        if isinstance(column, ColumnRef) and column.kind == Kind.STRING:
+            return self._in_texts(column, expr.items, negated=negated)
         if not isinstance(column, ColumnRef) or column.kind not in INTEGERS:
             raise NotSmallError
         values = [item.value for item in expr.items if isinstance(item, Literal)]
@@ -228,6 +232,19 @@ class _Compiler:
             present, valid = rows.numbers(name)
             found = np.isin(present, wanted, invert=negated)
             return found if valid is None else found & valid
+
+        return holds
+
+    def _in_texts(self, column: ColumnRef, items: tuple[Expr, ...], *, negated: bool) -> Condition:
+        texts = [item.value for item in items if isinstance(item, Literal)]
+        if len(texts) != len(items) or not all(isinstance(text, str) for text in texts):
+            raise NotSmallError
+        name, wanted = self._named(column), pa.array(texts, pa.string())
+
+        def holds(rows: Rows) -> _Bools:
+            values = rows.columns[name]
+            found = np.asarray(pc.is_in(values, value_set=wanted).to_numpy(), dtype=np.bool_)
+            return ~found & values.is_valid().to_numpy() if negated else found
 
         return holds
 
@@ -276,6 +293,9 @@ class _Compiler:
     # --- geometry --------------------------------------------------------------------------------
 
     def _predicate(self, call: Call, *, negated: bool) -> Condition:
+        shaped = shape_test(call)
+        if shaped is not None:
+            return self._of_shapes(*shaped, negated=negated)
         first, second = call.args
         if call.name == "INTERSECTS" and first.kind != Kind.POINT:
             first, second = second, first
@@ -287,6 +307,15 @@ class _Compiler:
         if region is None or isinstance(region, CircleRegion):
             raise NotSmallError
         return self._in_region(first, region, negated=negated)
+
+    def _of_shapes(self, column: GeometryColumn, test: ShapeTest, *, negated: bool) -> Condition:
+        name = self._named(column.reference)
+
+        def holds(rows: Rows) -> _Bools:
+            found, known = test(rows.columns[name])
+            return known & ~found if negated else found
+
+        return holds
 
     def _distance(self, call: Call, sign: str, limit: Expr) -> Condition:
         if sign in ("=", "<>"):

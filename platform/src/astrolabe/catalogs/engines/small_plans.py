@@ -9,15 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from typing_extensions import override
 
 from astrolabe.adql.kinds import FLOATS, INTEGERS
-from astrolabe.adql.tree import CheckedQuery, ColumnRef, Kind, TableSource
+from astrolabe.adql.tree import (
+    CheckedQuery,
+    ColumnRef,
+    Expr,
+    GeometryColumn,
+    Kind,
+    TableSource,
+)
 from astrolabe.catalogs.engine import CancelToken, Engine, FileScan, QueryPlan, ResultStream
 from astrolabe.catalogs.engines.row_groups import RowGroupReader
 from astrolabe.catalogs.engines.scan_rows import chosen_rows
@@ -27,7 +35,7 @@ from astrolabe.catalogs.engines.small_conditions import (
     Rows,
     compile_condition,
 )
-from astrolabe.tables.model import storage_type
+from astrolabe.tables.model import Column, storage_type
 
 __all__ = ["SmallPlanEngine"]
 
@@ -85,9 +93,9 @@ class SmallPlanEngine(Engine):
             return self._behind.execute(plan, cancel)
         schema = pa.schema(
             [
-                (item.column.name, storage_type(item.expr.column))
+                (item.column.name, storage_type(column))
                 for item in plan.query.root.items
-                if isinstance(item.expr, ColumnRef)
+                if (column := _plain_column(item.expr)) is not None
             ]
         )
         stream = _Stream(self._reader, scan, program, schema, plan.row_limit, cancel)
@@ -116,7 +124,8 @@ def _program(query: CheckedQuery) -> _Program | None:
         return None
     if root.group_by or root.having is not None or root.distinct:
         return None
-    shown = [item.expr.column.name for item in root.items if isinstance(item.expr, ColumnRef)]
+    columns = [_plain_column(item.expr) for item in root.items]
+    shown = [column.name for column in columns if column is not None]
     order = [
         (term.expr.column.name, term.descending)
         for term in root.order_by
@@ -138,6 +147,13 @@ def _program(query: CheckedQuery) -> _Program | None:
         top=root.top,
         offset=root.offset or 0,
     )
+
+
+def _plain_column(expr: Expr) -> Column | None:
+    """Return the column that an item shows as it is stored."""
+    if isinstance(expr, GeometryColumn):
+        expr = expr.reference
+    return expr.column if isinstance(expr, ColumnRef) else None
 
 
 class _Stream(ResultStream):
@@ -213,14 +229,31 @@ class _Stream(ResultStream):
                     continue
                 columns = self._reader.read_group(path, number, tested)
                 count = len(next(iter(columns.values())))
-                holds = program.condition(Rows(columns, count))
-                found = np.flatnonzero(holds if chosen is None else holds & chosen)
+                found = self._found(columns, count, chosen)
                 if not len(found):
                     continue
                 if rest:
                     columns |= self._reader.read_group(path, number, rest)
                 table = pa.table({name: columns[name] for name in wanted})
                 yield table if len(found) == count else table.take(pa.array(found, pa.int64()))
+
+    def _found(
+        self,
+        columns: dict[str, pa.ChunkedArray[Any]],
+        count: int,
+        chosen: npt.NDArray[np.bool_] | None,
+    ) -> npt.NDArray[np.int64]:
+        """Return the numbers of the rows that fulfil the condition, among those chosen."""
+        condition = self._program.condition
+        if condition is None or chosen is None:
+            holds = (
+                np.ones(count, np.bool_) if condition is None else condition(Rows(columns, count))
+            )
+            return np.flatnonzero(holds)
+        rows = np.flatnonzero(chosen)
+        numbers = pa.array(rows, pa.int64())
+        some = {name: column.take(numbers) for name, column in columns.items()}
+        return np.asarray(rows[np.flatnonzero(condition(Rows(some, len(rows))))], dtype=np.int64)
 
     def _limited(self, tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
         """Yield rows from the query's OFFSET up to its limit, gathered to batches."""
