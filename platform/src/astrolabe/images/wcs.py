@@ -25,6 +25,7 @@ from astrolabe.images.fits.cards import FitsHeader
 from astrolabe.images.wcs_axes import PolarisationAxis, SpectralAxis, TimeAxis
 from astrolabe.images.wcs_cards import broken_number, wcs_cards
 from astrolabe.images.wcs_frames import SkyFrame, sky_frame
+from astrolabe.images.wcs_parsing import plain_wcs
 from astrolabe.sky.vectors import FloatArray, unit_vectors
 
 __all__ = ["ImageWcs"]
@@ -255,6 +256,11 @@ class ImageWcs:
 
 
 def _make_wcs(cards: FitsHeader, tables: bytes) -> WCS:
+    if not tables:
+        with _PARSER_LOCK:
+            plain = plain_wcs(cards)
+        if plain is not None:
+            return plain
     header = cards.to_astropy()
     # wcslib's parser keeps its state in variables of the library, and what astropy warns of (old
     # spellings of keywords, mostly) it also mends.
