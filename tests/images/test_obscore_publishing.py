@@ -59,7 +59,7 @@ def context(tmp_path: Path) -> Iterator[ProcessContext]:
 
 def ids(context: ProcessContext) -> list[str]:
     found = ask(context, "SELECT obs_id FROM ivoa.obscore ORDER BY obs_id")
-    return list(found.column("obs_id").to_pylist())
+    return [str(name) for name in found.column("obs_id").to_pylist()]
 
 
 def version(context: ProcessContext) -> int:

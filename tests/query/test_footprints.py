@@ -38,8 +38,9 @@ def vectors(lon_deg: Any, lat_deg: Any) -> Floats:
     return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], -1)
 
 
-def around(ra: float, dec: float, radii_deg: Floats, turn: float) -> Floats:
+def around(place: tuple[float, float], radii_deg: Floats, turn: float) -> Floats:
     """Return corners (lon, lat) at distances from a place, evenly around it."""
+    ra, dec = place
     center = vectors(ra, dec)
     east = np.array([-np.sin(np.radians(ra)), np.cos(np.radians(ra)), 0.0])
     north = np.cross(center, east)
@@ -63,11 +64,11 @@ def footprints() -> tuple[list[int], Floats, Floats, list[list[float] | None]]:
         size = 10 ** rng.uniform(-2, 0) if rng.random() > 0.01 else rng.uniform(5, 50)
         count = int(rng.integers(3, 9))
         radii = size * (rng.uniform(0.4, 1, count) if i % 2 else np.ones(count))
-        shapes.append(around(ra[i], dec[i], radii, rng.uniform(0, 6)).ravel().tolist())
+        shapes.append(around((ra[i], dec[i]), radii, rng.uniform(0, 6)).ravel().tolist())
     shapes[700] = None
     shapes[701] = [float("nan")] * 6
     # Far from its row's position, as nothing forbids.
-    shapes[702] = around((ra[702] + 90) % 360, 0.0, np.ones(4), 0.0).ravel().tolist()
+    shapes[702] = around(((ra[702] + 90) % 360, 0.0), np.ones(4), 0.0).ravel().tolist()
     return list(range(COUNT)), ra, dec, shapes
 
 
@@ -127,7 +128,7 @@ def found(context: ProcessContext, condition: str) -> set[int]:
         principal=ANONYMOUS,
         cancel=QueryCancel(),
     )
-    return {i for batch in running for i in batch.column("id").to_pylist()}
+    return {int(row["id"]) for batch in running for row in batch.to_pylist()}
 
 
 # --- the judge: everything in the gnomonic plane around the constant shape -----------------------
@@ -150,7 +151,7 @@ def within(point: Floats, corners: Floats) -> bool:
     following = np.roll(away, -1, axis=0)
     cross = away[:, 0] * following[:, 1] - away[:, 1] * following[:, 0]
     total = np.arctan2(cross, (away * following).sum(1)).sum()
-    return abs(total) > np.pi
+    return bool(abs(total) > np.pi)
 
 
 def sides_cross(one: Floats, two: Floats) -> bool:
@@ -214,9 +215,9 @@ def holds(shape: list[float] | None, lon: float, lat: float) -> bool:
     return within(point[0], mine)
 
 
-def in_reach(made: Any, lon: float, lat: float, size_deg: float) -> list[int]:
+def in_reach(made: Any, at_deg: tuple[float, float], size_deg: float) -> list[int]:
     """Return the shapes whose corners are near enough to matter, so that few are judged."""
-    place, chosen = vectors(lon, lat), []
+    place, chosen = vectors(*at_deg), []
     for i, shape in enumerate(made[3]):
         if shape is None or not np.isfinite(shape).all():
             continue
@@ -240,7 +241,7 @@ EASY = settings(
 def test_points(small: ProcessContext, made: Any, place: Any) -> None:
     lon, lat = place
     condition = f"CONTAINS(POINT({lon!r}, {lat!r}), shape) = 1"
-    wanted = {i for i in in_reach(made, lon, lat, 0.0) if holds(made[3][i], lon, lat)}
+    wanted = {i for i in in_reach(made, place, 0.0) if holds(made[3][i], lon, lat)}
     assert found(small, condition) == wanted
 
 
@@ -249,9 +250,9 @@ def test_points(small: ProcessContext, made: Any, place: Any) -> None:
 def test_polygons(
     small: ProcessContext, made: Any, place: Any, size: float, count: int, turn: float
 ) -> None:
-    corners = around(*place, np.full(count, size), turn)
+    corners = around(place, np.full(count, size), turn)
     text = ", ".join(f"{x!r}" for x in corners.ravel().tolist())
-    wanted = {i for i in in_reach(made, *place, size) if meets(made[3][i], corners)}
+    wanted = {i for i in in_reach(made, place, size) if meets(made[3][i], corners)}
     assert found(small, f"INTERSECTS(POLYGON({text}), shape) = 1") == wanted
     assert found(small, f"1 = INTERSECTS(shape, POLYGON({text}))") == wanted
 

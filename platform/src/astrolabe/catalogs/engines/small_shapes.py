@@ -143,7 +143,7 @@ def _corners(shape: Expr) -> list[tuple[float, float]] | None:
 
 def _answered(array: pa.ChunkedArray[Any], cap: Cap, question: _Question) -> tuple[_Bools, _Bools]:
     found = np.zeros(len(array), dtype=np.bool_)
-    lists = array.combine_chunks()
+    lists: Any = array.combine_chunks()  # the stubs know of no list arrays
     flat = np.asarray(lists.flatten().to_numpy(zero_copy_only=False), dtype=np.float64)
     lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
     of_row = np.repeat(np.arange(len(lengths)), lengths)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -104,7 +104,7 @@ def write_footprints(
 
 
 def reach_deg(
-    ra_deg: Floats, dec_deg: Floats, shapes: pa.Array[pa.Scalar], *, is_circle: bool = False
+    ra_deg: Floats, dec_deg: Floats, shapes: pa.Array[Any], *, is_circle: bool = False
 ) -> Floats:
     """Return how far each shape reaches from a position (degrees).
 
@@ -122,10 +122,11 @@ def reach_deg(
     (n,)
         NaN for what is no shape, which meets nothing; 180 where it cannot be told.
     """
+    lists: Any = shapes  # the stubs know of no list arrays
     lengths = np.nan_to_num(
-        shapes.value_lengths().to_numpy(zero_copy_only=False).astype(np.float64)
+        lists.value_lengths().to_numpy(zero_copy_only=False).astype(np.float64)
     ).astype(np.int64)
-    flat = np.asarray(shapes.flatten().to_numpy(zero_copy_only=False), dtype=np.float64)
+    flat = np.asarray(lists.flatten().to_numpy(zero_copy_only=False), dtype=np.float64)
     of_row = np.repeat(np.arange(len(lengths)), lengths)
     finite = np.isfinite(flat)
     usable = lengths == 3 if is_circle else (lengths >= 2) & (lengths % 2 == 0)
@@ -182,5 +183,5 @@ def _write_strays(
     pq.write_table(found, path, compression="zstd")
 
 
-def _floats(array: pa.Array[pa.Scalar]) -> Floats:
+def _floats(array: pa.Array[Any]) -> Floats:
     return np.asarray(array.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)

@@ -49,6 +49,9 @@ class Geometry:
         if isinstance(expr, ColumnRef):
             inner = self.derived.get(expr.source, {}).get(expr.column.name)
             return expr if inner is None else self.resolved(inner)
+        if isinstance(expr, tree.GeometryColumn):
+            behind = self.resolved(expr.reference)
+            return behind if behind is not expr.reference else expr
         changed: dict[str, object] = {}
         for name in tree.field_names(type(expr)):
             value = getattr(expr, name)
@@ -202,8 +205,6 @@ def _widened(region: Region | None, by_deg: float) -> Region | None:
 
 def _simplified(expr: Expr) -> Expr:
     """Return COORD1, COORD2 and CENTROID of what is at hand as that itself."""
-    if isinstance(expr, tree.GeometryColumn) and not isinstance(expr.reference, ColumnRef):
-        return expr.reference  # a column of a subquery, replaced by what it is made of
     if isinstance(expr, Call) and len(expr.args) == 1:
         match expr.name, expr.args[0]:
             case "COORD1", tree.Point(_, lon, _):
