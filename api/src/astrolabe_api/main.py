@@ -27,6 +27,7 @@ from astrolabe_api.gateway.handlers import gateway_routers
 from astrolabe_api.hips.handlers import hips_routers
 from astrolabe_api.hips.viewer import SKY_PATH
 from astrolabe_api.images.handlers import images_routers
+from astrolabe_api.mosaic.handlers import mosaic_routers
 from astrolabe_api.scs.handlers import SCS_PATH, scs_routers
 from astrolabe_api.sia.handlers import SIA_PATH, sia_routers
 from astrolabe_api.soda.handlers import CUTOUT_PATH, soda_routers
@@ -42,6 +43,7 @@ SERVICES: dict[str, Callable[[], tuple[APIRouter, ...]]] = {
     "soda": soda_routers,
     "datalink": datalink_routers,
     "images": images_routers,
+    "mosaic": mosaic_routers,
     "hips": hips_routers,
     "gateway": gateway_routers,
     "admin": admin_routers,

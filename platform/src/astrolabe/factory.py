@@ -53,6 +53,8 @@ from astrolabe.identity.upkeep import IdentityUpkeep
 from astrolabe.identity.users import UserService
 from astrolabe.images.assembly import ImageServices
 from astrolabe.images.links.of_rows import LinkedRows
+from astrolabe.images.mosaics.runner import MOSAIC_JOB, MosaicJobRunner
+from astrolabe.images.mosaics.service import MosaicService
 from astrolabe.images.soda.runner import SODA_JOB, SodaJobRunner
 from astrolabe.images.soda.service import SodaService
 from astrolabe.jobs.model import Job, Phase
@@ -235,6 +237,18 @@ class ProcessContext:
         )
 
     @cached_property
+    def mosaics(self) -> MosaicService:
+        """Makes mosaics and coadds."""
+        return MosaicService(
+            access=self.images.access,
+            queries=self.queries,
+            reader=self.images.reader,
+            quotas=self.quotas,
+            options=self.settings.images,
+            authority=self.settings.server.authority,
+        )
+
+    @cached_property
     def row_groups(self) -> RowGroupReader:
         """Reads row groups for the engine and for the planner, with one cache."""
         return RowGroupReader(cache_bytes=self.settings.engine.chunk_cache_mb << 20)
@@ -376,9 +390,14 @@ class ProcessContext:
             resolver=self.upload_resolver,
             principal_of=self.job_admission.principal_of,
         )
+        mosaics = MosaicJobRunner(
+            mosaics=self.mosaics,
+            results=self.results,
+            principal_of=self.job_admission.principal_of,
+        )
         return Worker(
             self.job_store,
-            runners={TAP_JOB: tap, SODA_JOB: soda},
+            runners={TAP_JOB: tap, SODA_JOB: soda, MOSAIC_JOB: mosaics},
             slots=self.settings.engine_workers,
             on_delete=self._clean_up,
             admission=self.job_admission.admit,

@@ -1,0 +1,1 @@
+"""Mosaics and coadds on demand: many images resampled onto one grid and combined."""
