@@ -31,8 +31,7 @@ from astrolabe.sky.vectors import FloatArray, unit_vectors
 __all__ = ["ImageWcs"]
 
 _MAX_STEPS: Final = 50
-_HALF_X: Final = np.array([0.5, 0.0])
-_HALF_Y: Final = np.array([0.0, 0.5])
+_AROUND: Final = np.array([[[0.0, 0.0]], [[0.5, 0.0]], [[-0.5, 0.0]], [[0.0, 0.5]], [[0.0, -0.5]]])
 _TOLERANCE_PX: Final = 1e-10
 _PARSER_LOCK: Final = threading.Lock()
 
@@ -292,10 +291,10 @@ def _undo_distortion(
         if not active.size:
             return pixel
         here = pixel[active]
-        miss = wcs.pix2foc(here, 0) - focal[active]
         # The derivative by differences: distortions are polynomials, or straight between entries.
-        dx = wcs.pix2foc(here + _HALF_X, 0) - wcs.pix2foc(here - _HALF_X, 0)
-        dy = wcs.pix2foc(here + _HALF_Y, 0) - wcs.pix2foc(here - _HALF_Y, 0)
+        around = wcs.pix2foc((here + _AROUND).reshape(-1, 2), 0).reshape(5, -1, 2)
+        miss = around[0] - focal[active]
+        dx, dy = around[1] - around[2], around[3] - around[4]
         det = dx[:, 0] * dy[:, 1] - dx[:, 1] * dy[:, 0]
         with np.errstate(all="ignore"):
             step_x = (miss[:, 0] * dy[:, 1] - miss[:, 1] * dy[:, 0]) / det
