@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from astrolabe.images.fits.cards import CardValue, FitsHeader
@@ -34,6 +35,7 @@ _LTV: Final = re.compile(r"(LTV|CNPIX)(\d)\Z")
 _ESSENTIAL: Final = re.compile(r"(CTYPE\d+[A-Z]?|AMDX1)\Z")
 
 
+@lru_cache(maxsize=4096)  # the images of a survey have the same keywords
 def is_wcs_keyword(keyword: str) -> bool:
     """Whether a keyword may belong to a WCS."""
     return _WCS.match(keyword) is not None

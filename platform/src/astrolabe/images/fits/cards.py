@@ -72,10 +72,14 @@ class FitsHeader:
 
     def __iter__(self) -> Iterator[str]:
         """Yield the keyword of each card."""
-        return (card[:8].rstrip() for card in self.cards)
+        return iter(self._keywords)
 
     def __contains__(self, keyword: str) -> bool:
         return keyword in self._places
+
+    @cached_property
+    def _keywords(self) -> tuple[str, ...]:
+        return tuple([card[:8].rstrip() for card in self.cards])
 
     @cached_property
     def _places(self) -> dict[str, int]:

@@ -183,7 +183,7 @@ def _planes(image: OpenImage, kinds: Sequence[PlaneKind]) -> tuple[StampPlane, .
                 f"The plane {kind.value} has {plane.shape} pixels, the image {image.image.shape}."
             )
         header = compact_header(plane.header)
-        if wcs_cards(plane.header) is None:
+        if kind is not PlaneKind.IMAGE and wcs_cards(plane.header) is None:
             # Masks and variances often leave their position to the image beside them.
             of_image = wcs_cards(image.image.header) or FitsHeader(())
             header = FitsHeader((*compact_header(of_image).cards, *header.cards))

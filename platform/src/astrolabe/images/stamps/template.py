@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -102,14 +103,19 @@ def compact_header(header: FitsHeader) -> FitsHeader:
     """
     kept: list[str] = []
     keep = False
-    own = FitsHeader(own_cards(header))
-    for keyword, card in zip(own, own.cards, strict=True):
+    for keyword, card in zip(header, header.cards, strict=True):
         # What continues a long string goes with it.
         if keyword != "CONTINUE":
-            keep = is_wcs_keyword(keyword) or _ABOUT.match(keyword) is not None
+            keep = _is_kept(keyword)
         if keep:
             kept.append(card)
-    return FitsHeader(kept)
+    return FitsHeader(own_cards(FitsHeader(kept)))
+
+
+@lru_cache(maxsize=4096)
+def _is_kept(keyword: str) -> bool:
+    """Tell whether stamps keep the cards of a keyword; images of a survey have the same ones."""
+    return is_wcs_keyword(keyword) or _ABOUT.match(keyword) is not None
 
 
 def stamp_cards(
