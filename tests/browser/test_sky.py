@@ -28,7 +28,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 FETCH = Path(__file__).parents[2] / "tools" / "fetch-aladin"
 SCREENSHOTS = os.environ.get("ASTROLABE_TEST_SCREENSHOTS")
-FIELD = f"ra={RA}&dec={DEC}&fov=1"
+PLACE = f"ra={RA}&dec={DEC}"
+FIELD = f"{PLACE}&fov=1"
 
 
 def pattern(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
@@ -134,8 +135,8 @@ def ours(platform: Platform, address: str) -> bool:
 
 
 def test_a_coverage_is_shown(sky: Platform, page: Page) -> None:
-    plain = shown(page, f"{sky.address}/sky?hips=tiny_color&{FIELD}&fov=4")
-    covered = shown(page, f"{sky.address}/sky?hips=tiny_color&{FIELD}&fov=4&moc=tiny.object")
+    plain = shown(page, f"{sky.address}/sky?hips=tiny_color&{PLACE}&fov=4")
+    covered = shown(page, f"{sky.address}/sky?hips=tiny_color&{PLACE}&fov=4&moc=tiny.object")
     keep(page, "sky-moc")
     # Light blue lies over what was black or grey.
     blue = (covered[..., 2] - covered[..., 0]) - (plain[..., 2] - plain[..., 0])
@@ -143,8 +144,8 @@ def test_a_coverage_is_shown(sky: Platform, page: Page) -> None:
 
 
 def test_footprints_are_shown(sky: Platform, page: Page) -> None:
-    plain = shown(page, f"{sky.address}/sky?hips=tiny_color&{FIELD}&fov=2")
-    outlined = shown(page, f"{sky.address}/sky?hips=tiny_color&{FIELD}&fov=2&footprints=tiny")
+    plain = shown(page, f"{sky.address}/sky?hips=tiny_color&{PLACE}&fov=2")
+    outlined = shown(page, f"{sky.address}/sky?hips=tiny_color&{PLACE}&fov=2&footprints=tiny")
     keep(page, "sky-footprints")
 
     # Orange lines on grey and black.
@@ -159,7 +160,7 @@ def test_footprints_are_shown(sky: Platform, page: Page) -> None:
 
 
 def test_the_density_of_a_table_is_shown(sky: Platform, page: Page) -> None:
-    picture = shown(page, f"{sky.address}/sky?hips=tiny.object&ra={RA}&dec={DEC}&fov=3")
+    picture = shown(page, f"{sky.address}/sky?hips=tiny.object&{PLACE}&fov=3")
     keep(page, "sky-density")
     height, width, _ = picture.shape
     assert picture[height // 2, width // 2].sum() > picture[10, 10].sum() + 100

@@ -114,6 +114,9 @@ class TinyCollection:
             planes=planes,
             obscore={
                 "band": band,
+                "s_ra": float(wcs.wcs.crval[0]),
+                "s_dec": float(wcs.wcs.crval[1]),
+                "s_fov": SIZE * SCALE_ARCSEC / 3600.0,
                 "s_region": corners.ravel().tolist(),
                 "s_pixel_scale": SCALE_ARCSEC,
                 **obscore,

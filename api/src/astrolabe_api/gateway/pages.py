@@ -69,6 +69,7 @@ def landing_page(discovery: Discovery, *, user: str | None = None) -> HTMLRespon
         discovery.title,
         f"<p>{text(discovery.software)}. Published by {text(discovery.publisher)}.</p>"
         f"<p>{_who(user)}</p>"
+        "<p><a href='/sky'>Look at the sky</a></p>"
         f"<h2>Services</h2>{services}"
         f"<h2>A first query</h2><pre>{text(example)}</pre>"
         f"<h2>Tables</h2>{tables}"
