@@ -23,6 +23,7 @@ from astrolabe.images.soda import writing
 from astrolabe_api.main import create_app
 from tests.api.conftest import serving
 from tests.api.support import RawClient
+from tests.api.xsd import assert_valid
 
 from .conftest import BANDS, CENTRE, Survey, did, soda_settings
 from .support import SYNC, assert_same_sky, label_of, opened, pairs, placed
@@ -177,6 +178,47 @@ async def test_pictures_are_drawn(client: httpx.AsyncClient, form: str) -> None:
     assert picture.format == form.upper()
     assert min(picture.size) >= 36
     assert len(np.unique(np.asarray(picture.convert("L")))) > 20
+
+
+@pytest.mark.parametrize("planes", ["image", "mask"])
+@pytest.mark.parametrize("name", ["coadds:r", "odd:cube"])
+async def test_pictures_of_large_cutouts_are_drawn_smaller(
+    client: httpx.AsyncClient,
+    survey: Survey,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    planes: str,
+) -> None:
+    monkeypatch.setattr(writing, "_PICTURE_PIXELS", 1000)
+    monkeypatch.setattr(writing, "_BLOCK_PIXELS", 3000)
+    collection, _, image_id = name.partition(":")
+    limits = {"image": "90 130" if image_id == "r" else "0 17000", "mask": "0 4"}[planes]
+    answer = await client.get(
+        SYNC,
+        params={
+            "ID": did(collection, image_id),
+            "PLANES": planes,
+            "RESPONSEFORMAT": "png",
+            "STRETCH": "linear",
+            "LIMITS": limits,
+        },
+    )
+    assert answer.status_code == 200
+    shown = np.asarray(Image.open(BytesIO(answer.content)).convert("L"))[::-1]
+    if (image_id, planes) == ("cube", "mask"):
+        assert shown.shape == (60, 70)
+        return
+    pixels = survey.data(
+        image_id, planes == "mask" if image_id == "cube" else 1 + (planes == "mask")
+    )
+    pixels = pixels.mean(axis=0) if pixels.ndim == 3 else pixels.astype(float)
+    side = int(np.ceil(np.sqrt(pixels.size / 1000)))
+    assert shown.shape == tuple(-(-length // side) for length in pixels.shape)
+    low, high = (float(limit) for limit in limits.split())
+    first = pixels[:side, :side].mean()
+    last = pixels[pixels.shape[0] // side * side - side :, :side][:side].mean()
+    for mean, pixel in ((first, shown[0, 0]), (last, shown[pixels.shape[0] // side - 1, 0])):
+        assert abs(np.clip((mean - low) / (high - low), 0, 1) * 255 - pixel) < 2
 
 
 async def test_three_images_make_a_picture_in_colours(client: httpx.AsyncClient) -> None:
@@ -378,6 +420,16 @@ async def test_too_much_is_refused_before_it_is_read(survey: Survey) -> None:
     assert small.status_code == 200
 
 
+async def test_colours_of_too_much_are_refused(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "_PICTURE_PIXELS", 1000)
+    ids = ",".join(did("coadds", band) for band in BANDS)
+    answer = await client.get(SYNC, params={"RGB": ids, "RESPONSEFORMAT": "png"})
+    assert answer.status_code == 413
+    assert "in colours" in answer.text
+
+
 async def test_ten_thousand_stencils_are_refused(client: httpx.AsyncClient) -> None:
     many = [("CIRCLE", f"{n / 100} 1 0.1") for n in range(10_000)]
     wanted = [("ID", did("coadds", "r")), ("RESPONSEFORMAT", "tar"), *many]
@@ -488,13 +540,15 @@ async def test_head_finds_the_images_and_cuts_nothing(
     assert answer.headers["content-type"] == "application/fits"
 
 
-async def test_capabilities_name_both_ways(client: httpx.AsyncClient) -> None:
+async def test_capabilities_name_both_ways(client: httpx.AsyncClient, tmp_path: Path) -> None:
     answer = await client.get("/api/cutout/capabilities")
     assert answer.status_code == 200
+    assert_valid(answer.content, tmp_path)
     for standard, path in (("sync-1.0", "sync"), ("async-1.0", "async")):
         assert f'standardID="ivo://ivoa.net/std/SODA#{standard}"' in answer.text
         assert f"https://astrolabe.example/api/cutout/{path}</accessURL>" in answer.text
     available = await client.get("/api/cutout/availability")
+    assert_valid(available.content, tmp_path)
     assert "<vosi:available>true</vosi:available>" in available.text
 
 

@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from astrolabe.core.errors import TooLargeError
 from astrolabe.images.cutouts import Cutout, Stencil, box_of, cut_box, cut_header, provenance_cards
 from astrolabe.images.fits.cards import CardValue, format_card
@@ -28,12 +31,15 @@ from astrolabe.images.writers.fits import (
     stored_pixels,
     structure,
 )
-from astrolabe.images.writers.pictures import PictureForm, PictureStyle, draw
+from astrolabe.images.writers.pictures import PictureForm, PictureStyle, draw, flat_image
 
 __all__ = ["Part", "color_picture", "cutout_chunks", "fits_planes"]
 
 _BLOCK_PIXELS: Final = 4_000_000
 """A cutout of more is read and written in blocks of so many pixels."""
+
+_PICTURE_PIXELS: Final = 16_000_000
+"""A picture of more is drawn smaller: no screen shows it, and drawing takes much memory."""
 
 
 class Part:
@@ -134,6 +140,9 @@ def cutout_chunks(
     if form is FormKind.FITS and pixels > _BLOCK_PIXELS and not missing:
         yield from _in_blocks(part, cutting)
         return
+    if form.is_picture and pixels > _PICTURE_PIXELS and not missing:
+        yield draw(_small_image(part, cutting), PictureForm(form.value), style)
+        return
     _require_small(pixels, form, max_pixels)
     cutout = part.read(max_pixels)
     cutting.cancel.raise_if_set()
@@ -178,6 +187,12 @@ def color_picture(
     pixels = sum(part.pixels for part in parts)
     cutting.begin(pixels, sum(part.size_bytes for part in parts))
     _require_small(pixels, form, max_pixels)
+    most = len(parts) * _PICTURE_PIXELS
+    if pixels > most:
+        raise TooLargeError(
+            f"The three images have {pixels / 1e6:,.1f} million pixels in the region; a picture in "
+            f"colours is made of at most {most / 1e6:,.0f} million. Ask for a smaller region."
+        )
     bands = []
     for part in parts:
         cutout = part.read(max_pixels)
@@ -196,6 +211,48 @@ def _require_small(pixels: int, form: FormKind, max_pixels: float) -> None:
             f"whole and may have {max_pixels / 1e6:,.1f} million (setting images.sync_mpix). Ask "
             "for a smaller region, or for RESPONSEFORMAT=fits in a job."
         )
+
+
+def _small_image(part: Part, cutting: Cutting) -> npt.NDArray[np.float32]:
+    """Return the means of square blocks of a plane's pixels, so many that a picture has its size.
+
+    The pixels are read strip by strip.
+    """
+    (kind,) = part.planes
+    plane = part.image.planes[kind]
+    if plane.shape != part.image.image.shape:
+        # A mask that is one for all channels of a cube is small.
+        cutout = cut_box(part.image, part.box, planes=(kind,))
+        return flat_image(cutout.planes[kind].data)
+    *lead, (low, high), (left, right) = part.box
+    width = right - left
+    side = max(1, math.ceil(math.sqrt((high - low) * width / _PICTURE_PIXELS)))
+    depth = math.prod(stop - start for start, stop in lead) * width
+    rows = max(side, _BLOCK_PIXELS // depth // side * side)
+    strips = []
+    for start in range(low, high, rows):
+        cutting.cancel.raise_if_set()
+        box = (*lead, (start, min(start + rows, high)), (left, right))
+        strips.append(_block_means(flat_image(plane.read(box)), side))
+    return np.concatenate(strips)
+
+
+def _block_means(image: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.float32]:
+    """Return the means of the finite pixels of square blocks; NaN where there is none."""
+    if side == 1:
+        return image
+    finite = np.isfinite(image)
+    sums, counts = (
+        np.add.reduceat(
+            np.add.reduceat(values, np.arange(0, image.shape[0], side), axis=0),
+            np.arange(0, image.shape[1], side),
+            axis=1,
+        )
+        for values in (np.where(finite, image, 0).astype(np.float64), finite.astype(np.float64))
+    )
+    means = np.full(sums.shape, np.nan)
+    np.divide(sums, counts, out=means, where=counts > 0)
+    return means.astype(np.float32)
 
 
 def _in_blocks(part: Part, cutting: Cutting) -> Iterator[bytes]:
