@@ -275,7 +275,7 @@ MATRIX: dict[tuple[str, str], Line] = {
     ("GET", "/sky/{name}"): Line(OPEN, "/sky/viewer.js"),
     ("GET", "/api/hips/hipslist"): Line("*read:image"),
     ("GET", "/api/hips/{hips_id}"): Line("*read:image", "/api/hips/nothing"),
-    ("GET", "/api/hips/{hips_id}/{path:path}"): Line("*read:image", "/api/hips/no/properties"),
+    ("GET", "/api/hips/{hips_id}/{path}"): Line("*read:image", "/api/hips/no/properties"),
     ("GET", "/api/moc/{table}"): Line("*read:tap", "/api/moc/no.table"),
     ("GET", "/api/tap/async"): Line("*read:tap"),
     ("POST", "/api/tap/async"): Line("*read:tap", form=TAP_JOB),
