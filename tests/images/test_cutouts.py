@@ -77,6 +77,8 @@ def test_five_encodings_of_one_image_give_the_same_cutout(kind: str, tmp_path: P
     assert found.box == ((40, 81), (60, 101))
     assert found.data.dtype == np.int16
     np.testing.assert_array_equal(found.data, whole[40:81, 60:101])
+    picture = np.clip(star_field(SHAPE), 0, 30_000).astype(np.int16)
+    np.testing.assert_array_equal(found.data, picture[40:81, 60:101])
 
 
 @pytest.mark.filterwarnings("ignore::astropy.wcs.FITSFixedWarning")

@@ -154,6 +154,12 @@ def write_wcs_image(path: Path, kind: str = "tan", *, shape: tuple[int, ...] = (
     return path
 
 
+def _integers(field: npt.NDArray[np.float32], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return the same numbers in any type that has room for them."""
+    limit = {1: 120}.get(dtype.itemsize, 30_000)
+    return np.clip(field, 0, limit).astype(dtype)
+
+
 def _with_blank(data: npt.NDArray[Any]) -> npt.NDArray[Any]:
     data = data.copy()
     data[3:9, 20:31] = -32768
@@ -191,8 +197,8 @@ def write_plain(path: Path, kind: str, *, shape: tuple[int, ...] = (150, 180)) -
         hdu.writeto(path)
         return path
     dtype = np.dtype(f"{kind[0]}{int(kind[1:]) // 8}")
-    clipped = field if dtype.kind == "f" else np.clip(field - 100, 0, np.iinfo(dtype).max // 2)
-    fits.PrimaryHDU(clipped.astype(dtype), header).writeto(path)
+    data = field.astype(dtype) if dtype.kind == "f" else _integers(field, dtype)
+    fits.PrimaryHDU(data, header).writeto(path)
     return path
 
 
@@ -225,7 +231,7 @@ def write_compressed(path: Path, kind: str, *, shape: tuple[int, ...] = (150, 18
     options: dict[str, Any] = {}
     tile: Sequence[int] | None = (*([1] * (len(shape) - 2)), 40, 48)
     if width == "rows":
-        tile, data = None, field.astype(np.int16)
+        tile, data = None, _integers(field, np.dtype(np.int16))
     elif width.startswith("f"):
         data = field.astype(f"f{int(width[1:]) // 8}")
         # 0 means that floats are not made integers.
@@ -233,9 +239,7 @@ def write_compressed(path: Path, kind: str, *, shape: tuple[int, ...] = (150, 18
         if rest:
             options |= {"quantize_method": _DITHERS[rest[0]], "dither_seed": 4242}
     else:
-        data = np.clip(field, 0, 200 if width == "u8" else 30_000).astype(
-            f"{width[0]}{int(width[1:]) // 8}"
-        )
+        data = _integers(field, np.dtype(f"{width[0]}{int(width[1:]) // 8}"))
     if "nan" in rest:
         data[..., 10:60, 30:90] = np.nan
     if "dither2" in rest:
