@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait as wait_for
 from typing import Final
 
 from astrolabe.images.files import ImageFiles, S3Options
@@ -134,10 +138,21 @@ class _Pool:
 
 
 def _begin(task: FileTask, s3: S3Options) -> None:
+    # Control-C goes to all processes of a terminal; the one that imports ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
     # What astropy says of odd headers is said once for each of a million files.
     warnings.simplefilter("ignore")
     _Process.task = task
     _Process.files = ImageFiles(s3=s3, open_files=4)
+
+
+def _end_with_parent() -> None:
+    """End when the process that imports is gone, however that ended."""
+    parent = parent_process()
+    if parent is not None:
+        wait_for([parent.sentinel])
+        os._exit(1)
 
 
 def _read(found: FoundFile) -> FileResult:
