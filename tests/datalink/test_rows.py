@@ -108,6 +108,32 @@ async def test_many_rows_are_answered_in_order_with_a_fault_for_each_that_is_wro
     assert sum(row["local_semantics"] == "row" for row in found) == OBJECTS
 
 
+def images_of(found: list[Row]) -> dict[str, list[str]]:
+    """Return the images that each identifier's cutouts are of."""
+    images: dict[str, list[str]] = {}
+    for row in found:
+        images.setdefault(row["ID"], [])
+        if row["semantics"] == "#cutout" and row["access_url"]:
+            images[row["ID"]].append(row["image_did"])
+    return images
+
+
+async def test_rows_searched_together_get_the_images_that_each_gets_alone(
+    client: httpx.AsyncClient,
+) -> None:
+    query = "SELECT objectId, ra FROM dr1.object ORDER BY ra"
+    asked = httpx.QueryParams({"LANG": "ADQL", "QUERY": query})
+    ids = [row["objectId"] for row in await csv_rows(client, f"/api/tap/sync?{asked}")]
+    together = images_of(rows(await client.post(OBJECT, data={"ID": ids})))
+    assert len(together) == OBJECTS
+    # The image beside the others covers the eastern rows only, where it may be the better one.
+    some = [*ids[:3], *ids[-3:]]
+    for row_id in some:
+        alone = images_of(rows(await client.get(OBJECT, params={"ID": row_id})))
+        assert alone[row_id] == together[row_id]
+    assert len({tuple(together[row_id]) for row_id in some}) == 2
+
+
 async def test_ids_of_text_are_taken_as_they_are(client: httpx.AsyncClient) -> None:
     name = "it's 5 & <all>"
     found = rows(await client.get("/api/datalink/dr1.named/links", params={"ID": name}))

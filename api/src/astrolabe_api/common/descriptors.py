@@ -33,6 +33,7 @@ __all__ = [
     "SODA_ASYNC_ID",
     "SODA_SYNC_ID",
     "ImageBounds",
+    "has_axes",
     "links_descriptor",
     "row_links_descriptor",
     "soda_descriptor",
@@ -78,11 +79,6 @@ class ImageBounds:
     pol: tuple[str, ...] = ()
     planes: tuple[PlaneKind, ...] = tuple(PlaneKind)
 
-    @property
-    def has_axes(self) -> bool:
-        """Whether there is an axis that a part could be cut out along."""
-        return bool(self.polygon or self.band or self.time or self.pol)
-
     @classmethod
     def of(cls, record: ImageRecord) -> ImageBounds:
         """Return the bounds that an image's ObsCore row tells."""
@@ -97,6 +93,15 @@ class ImageBounds:
             pol=tuple(state for state in states if state),
             planes=tuple(kind for kind in PlaneKind if kind in record.planes),
         )
+
+
+def has_axes(record: ImageRecord) -> bool:
+    """Whether an image has an axis that a part could be cut out along."""
+    row = record.obscore
+    known = any(row.get(name) is not None for name in ("s_region", "pol_states"))
+    return known or any(
+        _interval(row.get(f"{axis}_min"), row.get(f"{axis}_max")) for axis in ("em", "t")
+    )
 
 
 def soda_params(

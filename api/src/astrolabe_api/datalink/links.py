@@ -134,6 +134,7 @@ _COLUMNS: Final = (
     ),
     _text(IMAGE_COLUMN, "meta.ref.ivoid", "Image to ask a cutout service for"),
 )
+_LINK_COLUMNS: Final = tuple(column.name for column in _COLUMNS[1:])
 _SCHEMA: Final = pa.schema([(column.name, arrow_type(column)) for column in _COLUMNS])
 
 # The columns that services refer to need an XML ID from the start; which services there are is
@@ -178,5 +179,4 @@ def links_document(
 
 
 def _row(given: str, link: Link) -> dict[str, object]:
-    values: dict[str, object] = {column.name: getattr(link, column.name) for column in _COLUMNS[1:]}
-    return {ID_COLUMN: given} | values
+    return {ID_COLUMN: given, **{name: getattr(link, name) for name in _LINK_COLUMNS}}

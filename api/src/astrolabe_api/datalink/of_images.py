@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -11,7 +12,7 @@ from astrolabe.images.hips.trees import HipsInfo
 from astrolabe.images.links.of_images import ImageLinks, LinkedImage
 from astrolabe.images.model import FITS_MEDIA_TYPE, ImageRecord, PlaneKind
 from astrolabe.tables.model import ServiceDescriptor
-from astrolabe_api.common.descriptors import CUTOUT_PATH, ImageBounds, soda_descriptor
+from astrolabe_api.common.descriptors import CUTOUT_PATH, ImageBounds, has_axes, soda_descriptor
 from astrolabe_api.datalink.gate import LinkGate
 from astrolabe_api.datalink.links import ID_COLUMN, Link, LinkGroup
 
@@ -46,15 +47,13 @@ class ImageLinkMaker:
         self._gate = gate
         self._hips = hips
         self._described = 0
+        self._rights: dict[tuple[str, bool, bool], dict[str, Any]] = {}
 
     def group(self, given: str, found: ImageLinks | AstrolabeError) -> LinkGroup:
         """Return the links of what an identifier means."""
         if isinstance(found, AstrolabeError):
             return LinkGroup(given=given, links=(Link.of_error(found),))
-        bounds = ImageBounds.of(found.image.record)
-        services = (
-            (self._cutouts(found.image.record, bounds), self._jobs()) if bounds.has_axes else ()
-        )
+        services = self._cutouts(found.image.record)
         links = (
             self._this(found.image),
             self._preview(found.image),
@@ -73,13 +72,20 @@ class ImageLinkMaker:
 
     def rights(self, image: LinkedImage, service: str) -> dict[str, Any]:
         """Return the columns that say who may use a link to the pixels of an image."""
-        found = self._gate.rights(
-            service,
-            "read:image",
-            may_read=image.may_read,
-            anyone_may_read=image.anyone_may_read,
-        )
-        return {"link_auth": found.link_auth, "link_authorized": found.link_authorized}
+        key = (service, image.may_read, image.anyone_may_read)
+        known = self._rights.get(key)
+        if known is None:
+            found = self._gate.rights(
+                service,
+                "read:image",
+                may_read=image.may_read,
+                anyone_may_read=image.anyone_may_read,
+            )
+            known = self._rights[key] = {
+                "link_auth": found.link_auth,
+                "link_authorized": found.link_authorized,
+            }
+        return known
 
     def _this(self, image: LinkedImage) -> Link:
         record = image.record
@@ -156,23 +162,31 @@ class ImageLinkMaker:
                     link_authorized=rights.link_authorized,
                 )
 
-    def _cutouts(self, record: ImageRecord, bounds: ImageBounds) -> ServiceDescriptor:
-        """Describe the cutout service for an image; when there are many, for all of them at once.
+    def _cutouts(self, record: ImageRecord) -> tuple[ServiceDescriptor, ...]:
+        """Describe the cutout services for an image; when there are many, for all of them at once.
 
         ID comes from the row in every case: some clients take the first description that they
         find, and would cut out of the wrong image.
         """
+        if not has_axes(record):
+            return ()
         if self._described >= _BOUNDED:
-            return soda_descriptor(self._base, column=ID_COLUMN, service_id="cutout")
+            return (self._of_all, self._jobs)
         self._described += 1
-        return soda_descriptor(
+        own = soda_descriptor(
             self._base,
-            bounds=bounds,
+            bounds=ImageBounds.of(record),
             of=record.key.path,
             column=ID_COLUMN,
             service_id=f"cutout-{self._described}",
         )
+        return (own, self._jobs)
 
+    @cached_property
+    def _of_all(self) -> ServiceDescriptor:
+        return soda_descriptor(self._base, column=ID_COLUMN, service_id="cutout")
+
+    @cached_property
     def _jobs(self) -> ServiceDescriptor:
         return soda_descriptor(
             self._base, column=ID_COLUMN, service_id="cutout-jobs", is_async=True

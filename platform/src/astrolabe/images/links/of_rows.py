@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from astrolabe.catalogs.engine import CancelToken
 from astrolabe.catalogs.identifying import OBSCORE_TABLE
 from astrolabe.catalogs.light_curves import LightCurveTable, light_curve_tables
 from astrolabe.catalogs.query import QueryRequest, QueryService
-from astrolabe.catalogs.uploads import UPLOAD_SCHEMA, UploadedTable
 from astrolabe.catalogs.view import StoredView
 from astrolabe.core.errors import AstrolabeError, BadParameterError, NotFoundError
 from astrolabe.identity import Principal
 from astrolabe.images.access import ImageAccess
 from astrolabe.images.links.of_images import LinkedImage, LinkedImages
 from astrolabe.images.model import parse_image_did
-from astrolabe.sky.vectors import separation_deg
+from astrolabe.sky.healpix import healpix_29, parent, valid_positions
+from astrolabe.sky.polygons import Polygon
+from astrolabe.sky.vectors import normalized, separation_deg, unit_vectors
 from astrolabe.tables.model import Column, Datatype, TableMeta, quote_name
 
 __all__ = ["LinkedRows", "RowAsker", "RowLinks", "find_id_table", "find_table", "id_literal"]
@@ -32,9 +33,11 @@ _COADD_LEVEL = 3
 _INTEGERS = {Datatype.UNSIGNED_BYTE, Datatype.SHORT, Datatype.INT, Datatype.LONG}
 _MOST = 2**63
 _MOST_DIGITS = 19
-_PLACES = "places"
-_ONE_BY_ONE = 8
-"""Rows up to which one search each is faster than one with all of them."""
+_CELL_ORDER = 6
+"""Rows in one HEALPix cell of this order, about a degree wide, are searched for images together."""
+_MOST_SEARCHES = 200
+"""Searches for images in one answer: rows all over the sky would need one each."""
+_OBSCORE_COLUMNS = "o.obs_publisher_did, o.obs_collection, o.band, o.s_ra, o.s_dec, o.s_region"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +150,13 @@ def id_literal(table: TableMeta, row_id: str, *, column: Column | None = None) -
     raise BadParameterError(f"Rows of {table.adql_name} cannot be asked for by their id.")
 
 
+@dataclass(slots=True)
+class _Budget:
+    """How many searches for images one answer may still make."""
+
+    searches: int
+
+
 class LinkedRows:
     """Finds rows with what belongs to them.
 
@@ -196,6 +206,7 @@ class LinkedRows:
             Ids as text.
         """
         curves = light_curve_tables(self._view(asker.principal), table)
+        budget = _Budget(_MOST_SEARCHES)
         for start in range(0, len(row_ids), _IDS_AT_ONCE):
             some = row_ids[start : start + _IDS_AT_ONCE]
             literals: dict[str, str | AstrolabeError] = {}
@@ -205,7 +216,7 @@ class LinkedRows:
                 except BadParameterError as exc:
                     literals[row_id] = exc
             found = self._rows(asker, table, literals, curves)
-            self._add_images(asker, found)
+            self._add_images(asker, found, budget)
             for row_id in some:
                 literal = literals[row_id]
                 if isinstance(literal, AstrolabeError):
@@ -253,29 +264,29 @@ class LinkedRows:
         found = {}
         for row in self._run(asker, QueryRequest(query=query, maxrec=2 * len(wanted))):
             value, *place = row
-            ra, dec = place or (None, None)
+            ra, dec = _finite(place)
             literal = id_literal(table, str(value))
             found[literal] = RowLinks(
                 table=table,
                 literal=literal,
                 row_id=str(value),
-                ra_deg=None if ra is None or dec is None else float(ra),
-                dec_deg=None if ra is None or dec is None else float(dec),
+                ra_deg=ra,
+                dec_deg=dec,
                 light_curves=curves,
             )
         return found
 
-    def _add_images(self, asker: RowAsker, rows: dict[str, RowLinks]) -> None:
+    def _add_images(self, asker: RowAsker, rows: dict[str, RowLinks], budget: _Budget) -> None:
         """Find the images at the rows' positions: combined ones, or else single ones."""
         view = self._view(asker.principal)
         if not any(meta.qualified_name.lower() == OBSCORE_TABLE for meta in _metas(view)):
             return
         placed = [literal for literal, row in rows.items() if row.ra_deg is not None]
         for condition in (f"o.calib_level >= {_COADD_LEVEL}", f"o.calib_level < {_COADD_LEVEL}"):
-            if placed:
-                for literal, images in self._images_at(asker, rows, placed, condition).items():
-                    rows[literal] = replace(rows[literal], images=images)
-                placed = [literal for literal in placed if not rows[literal].images]
+            found = self._images_at(asker, rows, placed, condition, budget)
+            for literal, images in found.items():
+                rows[literal] = replace(rows[literal], images=images)
+            placed = [literal for literal in placed if not rows[literal].images]
 
     def _images_at(
         self,
@@ -283,10 +294,13 @@ class LinkedRows:
         rows: dict[str, RowLinks],
         literals: Sequence[str],
         condition: str,
+        budget: _Budget,
     ) -> dict[str, tuple[LinkedImage, ...]]:
         best: dict[tuple[int, str, str], tuple[float, str]] = {}
         placed = [rows[literal] for literal in literals]
-        for place, did, collection, band, ra, dec in self._covering(asker, placed, condition):
+        for place, did, collection, band, ra, dec in self._covering(
+            asker, placed, condition, budget
+        ):
             row = placed[place]
             away = float(separation_deg(row.ra_deg or 0.0, row.dec_deg or 0.0, ra, dec))
             key = (place, collection, band or "")
@@ -304,26 +318,31 @@ class LinkedRows:
         return {literal: tuple(images) for literal, images in found.items()}
 
     def _covering(
-        self, asker: RowAsker, rows: Sequence[RowLinks], condition: str
+        self, asker: RowAsker, rows: Sequence[RowLinks], condition: str, budget: _Budget
     ) -> Iterator[tuple[Any, ...]]:
         """Yield the number of a row from 0, and what is asked of each image that covers it."""
-        columns = "o.obs_publisher_did, o.obs_collection, o.band, o.s_ra, o.s_dec"
-        if len(rows) <= _ONE_BY_ONE:
-            for place, row in enumerate(rows):
-                point = f"POINT({row.ra_deg!r}, {row.dec_deg!r})"
-                query = (
-                    f"SELECT {columns} FROM ivoa.ObsCore AS o "  # noqa: S608 - constants, numbers
-                    f"WHERE CONTAINS({point}, o.s_region) = 1 AND {condition}"
-                )
-                for values in self._run(asker, QueryRequest(query=query)):
-                    yield place, *values
+        if not rows:
             return
-        query = (
-            f"SELECT p.place, {columns} FROM {UPLOAD_SCHEMA}.{_PLACES} AS p "  # noqa: S608 - constants
-            "JOIN ivoa.ObsCore AS o ON CONTAINS(POINT(p.ra, p.dec), o.s_region) = 1 "
-            f"WHERE {condition}"
+        ra, dec = (
+            np.array([getattr(row, f"{axis}_deg") for row in rows]) for axis in ("ra", "dec")
         )
-        yield from self._run(asker, QueryRequest(query=query, uploads=(_places(rows),)))
+        cells = parent(healpix_29(ra, dec), _CELL_ORDER)
+        for cell in np.unique(cells):
+            if budget.searches == 0:
+                return
+            budget.searches -= 1
+            places = np.flatnonzero(cells == cell)
+            query = (
+                f"SELECT {_OBSCORE_COLUMNS} FROM ivoa.ObsCore AS o "  # noqa: S608 - constants, numbers
+                f"WHERE {_footprint_condition(ra[places], dec[places])} AND {condition}"
+            )
+            for *values, region in self._run(asker, QueryRequest(query=query)):
+                # One position was searched for exactly, of several this is only one nearby.
+                inside = places
+                if len(places) > 1:
+                    inside = places[_inside(region, ra[places], dec[places])]
+                for place in inside:
+                    yield int(place), *values
 
     def _run(self, asker: RowAsker, request: QueryRequest) -> Iterator[tuple[Any, ...]]:
         asked = replace(request, address=asker.address)
@@ -333,32 +352,35 @@ class LinkedRows:
                 yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
+def _finite(place: Sequence[Any]) -> tuple[float, float] | tuple[None, None]:
+    """Return a position as it is, or nothing where the row has none."""
+    values = [math.nan if value is None else float(value) for value in place]
+    if len(values) == 2 and valid_positions(*values).all():
+        return values[0], values[1]
+    return None, None
+
+
 def _metas(view: StoredView) -> Iterator[TableMeta]:
     return (entry.meta for entry in view.entries.values())
 
 
-def _places(rows: Sequence[RowLinks]) -> UploadedTable:
-    """Return positions as a table that a query can join with; `place` counts from 0."""
+def _inside(
+    region: Sequence[float], ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Return which positions a footprint covers; one that is no polygon covers none."""
+    try:
+        return Polygon(region[0::2], region[1::2]).contains(ra_deg, dec_deg)
+    except BadParameterError:
+        return np.zeros(len(ra_deg), dtype=np.bool_)
 
-    def column(values: list[float | None]) -> NDArray[np.float64]:
-        return np.array(values, dtype=np.float64)
 
-    numbers = Column(name="place", datatype=Datatype.LONG, nullable=False)
-    ra = Column(name="ra", datatype=Datatype.DOUBLE, unit="deg", ucd="pos.eq.ra;meta.main")
-    dec = Column(name="dec", datatype=Datatype.DOUBLE, unit="deg", ucd="pos.eq.dec;meta.main")
-    meta = TableMeta(
-        schema=UPLOAD_SCHEMA,
-        name=_PLACES,
-        columns=(numbers, ra, dec),
-        ra_column="ra",
-        dec_column="dec",
-        row_count=len(rows),
-    )
-    data = pa.table(
-        {
-            "place": pa.array(np.arange(len(rows), dtype=np.int64)),
-            "ra": pa.array(column([row.ra_deg for row in rows])),
-            "dec": pa.array(column([row.dec_deg for row in rows])),
-        }
-    )
-    return UploadedTable(meta=meta, data=data)
+def _footprint_condition(ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]) -> str:
+    """Return the condition on footprints that holds for all that cover one of some positions."""
+    if len(ra_deg) == 1:
+        return f"CONTAINS(POINT({float(ra_deg[0])!r}, {float(dec_deg[0])!r}), o.s_region) = 1"
+    x, y, z = normalized(unit_vectors(ra_deg, dec_deg).mean(axis=0))
+    ra = math.degrees(math.atan2(y, x)) % 360.0
+    dec = math.degrees(math.atan2(z, math.hypot(x, y)))
+    # A little more than the farthest, so that rounding leaves none outside.
+    radius = float(separation_deg(ra, dec, ra_deg, dec_deg).max()) + 1e-6
+    return f"INTERSECTS(CIRCLE({ra!r}, {dec!r}, {radius!r}), o.s_region) = 1"
