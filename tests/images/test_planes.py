@@ -199,3 +199,23 @@ def test_blank_of_zero_is_blank(tmp_path: Path) -> None:
     got = read_box(build_index(source).plane(0), source, ((0, 20), (0, 20)))
     assert np.isnan(got[4, 5])
     assert np.isnan(got).sum() == (data == 0).sum()
+
+
+def test_a_broken_tile_is_tried_once(tmp_path: Path) -> None:
+    path = write_compressed(tmp_path / "a.fits", "gzip1-i16")
+    index = build_index(ImageFiles().open(str(path)))
+    plane = index.plane(1)
+    assert plane.tiles is not None
+    raw = bytearray(path.read_bytes())
+    start = int(plane.tiles.offset[0])
+    raw[start : start + 20] = bytes(20)
+    path.write_bytes(raw)
+    cache = TileCache(1 << 20)
+    source = ImageFiles().open(str(path))
+    box = ((0, 40), (0, 100))  # the first tile and two good ones
+    with pytest.raises(ImageInvalidError, match="Tile 0") as first:
+        read_box(plane, source, box, cache=cache, token="t")
+    assert cache.why_broken(("t", 1, 0)) == first.value.message
+    with pytest.raises(ImageInvalidError, match="Tile 0"):
+        read_box(plane, source, box, cache=cache, token="t")
+    assert read_box(plane, source, ((0, 40), (48, 100)), cache=cache, token="t").shape == (40, 52)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from astrolabe.core.errors import BadParameterError
+from astrolabe.core.errors import BadParameterError, ImageInvalidError
 from astrolabe.images.files import ByteSource
 from astrolabe.images.fits.codecs import decode_tile
 from astrolabe.images.fits.index import PlaneIndex
@@ -22,6 +22,7 @@ __all__ = ["Box", "TileCache", "box_pixels", "box_shape", "read_box", "tiles_of_
 Box = tuple[tuple[int, int], ...]
 """First pixel and the one after the last of each axis, in NumPy's order (x is the last axis)."""
 
+_MOST_BROKEN: Final = 10_000
 _ENTRY_BYTES: Final = 200  # of a cached tile beside its pixels
 
 
@@ -39,6 +40,7 @@ class TileCache:
         self._lock = threading.Lock()
         self._tiles: OrderedDict[tuple[str, int, int], npt.NDArray[Any]] = OrderedDict()
         self._bytes = 0
+        self._broken: OrderedDict[tuple[str, int, int], str] = OrderedDict()
 
     @property
     def used_bytes(self) -> int:
@@ -54,6 +56,17 @@ class TileCache:
             if found is not None:
                 self._tiles.move_to_end(key)
             return found
+
+    def why_broken(self, key: tuple[str, int, int]) -> str | None:
+        """Return what was wrong with a tile that could not be unpacked."""
+        return self._broken.get(key)
+
+    def put_broken(self, key: tuple[str, int, int], reason: str) -> None:
+        """Remember that a tile is broken: the codecs leave some memory behind at each try."""
+        with self._lock:
+            self._broken[key] = reason
+            while len(self._broken) > _MOST_BROKEN:
+                self._broken.popitem(last=False)
 
     def put(self, key: tuple[str, int, int], tile: npt.NDArray[Any]) -> None:
         """Keep a tile, unless it alone would take a quarter of all room."""
@@ -182,11 +195,32 @@ def _read_tiles(
         for (number, place), data in zip(
             missing[some], source.read_ranges(ranges[some]), strict=True
         ):
-            tile = decode_tile(plane.tiles, number, data, box_shape(place), plane.bitpix)
-            if cache is not None:
-                cache.put((token, plane.hdu, number), tile)
+            key = (token, plane.hdu, number)
+            tile = _decode(plane, key, data, box_shape(place), cache)
             _paste(result, box, tile, place)
     return result
+
+
+def _decode(
+    plane: PlaneIndex,
+    key: tuple[str, int, int],
+    data: bytes,
+    shape: tuple[int, ...],
+    cache: TileCache | None,
+) -> npt.NDArray[Any]:
+    assert plane.tiles is not None  # noqa: S101 - asked by the caller
+    if cache is None:
+        return decode_tile(plane.tiles, key[2], data, shape, plane.bitpix)
+    reason = cache.why_broken(key)
+    if reason is not None:
+        raise ImageInvalidError(reason)
+    try:
+        tile = decode_tile(plane.tiles, key[2], data, shape, plane.bitpix)
+    except ImageInvalidError as exc:
+        cache.put_broken(key, exc.message)
+        raise
+    cache.put(key, tile)
+    return tile
 
 
 _TILES_AT_ONCE: Final = 1024
