@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -59,13 +59,14 @@ def colors(bands: Sequence[FloatTile | None], cuts: Sequence[Cut]) -> npt.NDArra
         Of each: its sky is black and its bright things are white, so that the bands balance.
     """
     shape = next(band.shape for band in bands if band is not None)
-    shares = np.full((3, *shape), np.nan)
+    shares = np.full((3, *shape), np.nan, dtype=np.float32)
     for i, (band, cut) in enumerate(zip(bands, cuts, strict=True)):
         if band is not None:
             shares[i] = (band - cut[0]) / (cut[1] - cut[0])
     known = np.isfinite(shares)
     number = known.sum(axis=0)
-    mean = np.where(known, shares, 0.0).sum(axis=0) / np.maximum(number, 1)
+    total = np.where(known, shares, np.float32(0)).sum(axis=0)
+    mean = total / np.maximum(number, 1).astype(np.float32)
     shares = np.where(known, shares, mean)
     light = np.clip(mean, 1e-6, None)
     shown = np.clip(shares, 0.0, None) * (_stretched(light) / light)
@@ -87,9 +88,9 @@ def encode(picture: npt.NDArray[np.uint8], form: PictureFormat) -> bytes:
     return buffer.getvalue()
 
 
-def _stretched(share: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _stretched(share: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.asarray(np.arcsinh(_SOFTENING * share) / np.arcsinh(_SOFTENING))
 
 
-def _byte(share: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
+def _byte(share: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     return np.rint(255.0 * np.clip(share, 0.0, 1.0)).astype(np.uint8)

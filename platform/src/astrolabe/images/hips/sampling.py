@@ -72,6 +72,10 @@ class TileSampler:
         self._reader = reader
         self._width = width
         self._on_failure = on_failure
+        # For each pixel along a side the node before it, and how far it is to the next one.
+        place = np.linspace(0.0, _NODES - 1, width)
+        self._first_node = np.minimum(place.astype(np.intp), _NODES - 2)
+        self._node_share = place - self._first_node
 
     def tile(self, tile: Tile, records: Sequence[ImageRecord]) -> FloatTile | None:
         """Return the mean of images in the pixels of a tile, `None` if none is under it.
@@ -163,12 +167,14 @@ class TileSampler:
         every = np.arange(self._width, dtype=np.float64)
         if worst > _NODE_ERROR_PX:
             return self._exact(tile, wcs, every, cap)
-        place = every * ((_NODES - 1) / last)
-        at = np.stack(np.meshgrid(place, place, indexing="ij"))
-        return (
-            map_coordinates(x, at, order=1, mode="nearest", prefilter=False),
-            map_coordinates(y, at, order=1, mode="nearest", prefilter=False),
-        )
+        return self._between_nodes(x), self._between_nodes(y)
+
+    def _between_nodes(self, values: FloatArray) -> FloatArray:
+        """Interpolate linearly from the nodes to all pixels of a tile, (w, w)."""
+        first, share = self._first_node, self._node_share
+        rows = values[first] + share[:, None] * (values[first + 1] - values[first])
+        left = rows[:, first]
+        return np.asarray(left + share * (rows[:, first + 1] - left))
 
     def _exact(
         self,

@@ -212,7 +212,7 @@ def png_bytes(picture: npt.NDArray[np.uint8]) -> bytes:
     """
     buffer = io.BytesIO()
     upright = np.ascontiguousarray(picture[::-1])
-    Image.fromarray(upright).save(buffer, format="PNG", compress_level=4)
+    Image.fromarray(upright).save(buffer, format="PNG", compress_level=2)
     return buffer.getvalue()
 
 
