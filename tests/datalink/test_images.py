@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 
+from astrolabe.config import Settings
+from astrolabe.identity import ANONYMOUS
+from astrolabe.images.hips.trees import HipsInfo
+from astrolabe.images.links.of_images import ImageLinks, LinkedImage
+from astrolabe_api.common.state import ApiState
+from astrolabe_api.datalink.gate import LinkGate
+from astrolabe_api.datalink.of_images import ImageLinkMaker
 from tests.api.conftest import ADDRESS
 
-from .conftest import CENTRE
+from .conftest import CENTRE, image
 from .support import LINKS, infos, lint, rows, services, values
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
@@ -223,3 +234,26 @@ async def test_stilts_finds_nothing_wrong(client: httpx.AsyncClient, tmp_path: P
     for name, parameters in (("links", {"ID": ids}), ("itself", {})):
         response = await client.get(LINKS, params=parameters)
         assert lint(response.content, tmp_path / f"{name}.vot") == []
+
+
+async def test_the_hips_of_a_collection_belongs_to_its_images() -> None:
+    state, caller = SimpleNamespace(settings=Settings()), ANONYMOUS
+    info = HipsInfo(
+        hips_id="sky",
+        title="The sky",
+        collection="COADDS",
+        order=3,
+        width=512,
+        formats=("png",),
+        changed=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    other = replace(info, hips_id="other", collection="visits")
+    gate = LinkGate(cast("ApiState", state), caller)
+    maker = ImageLinkMaker(ADDRESS, gate, hips=((info, True), (other, True)))
+    record = image("coadds", "patch-g")
+    linked = LinkedImage(record=record, did=COADD, may_read=True, anyone_may_read=True)
+    group = maker.group(COADD, ImageLinks(image=linked, progenitors=(), collection=None))
+    (link,) = [link for link in group.links if link.content_type == "application/hips"]
+    assert link.access_url == f"{ADDRESS}/api/hips/sky"
+    assert link.semantics == "#derivation"
+    assert link.link_authorized is True

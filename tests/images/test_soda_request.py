@@ -52,7 +52,12 @@ def test_every_image_goes_with_every_combination() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [ONE, ONE.upper(), "ivo%3A%2F%2Fsky.example%2Fcoadds%3Fone", "IVO%3a//sky.example/coadds%3fone"],
+    [
+        ONE,
+        ONE.upper(),
+        "ivo%3A%2F%2Fsky.example%2Fcoadds%3Fone",
+        "IVO%3a//sky.example/coadds%3fone",
+    ],
     ids=["plain", "capitals", "quoted", "half-quoted"],
 )
 def test_an_identifier_may_be_quoted_and_in_any_case(value: str) -> None:
@@ -81,6 +86,13 @@ def test_colours_need_three_images_and_no_id() -> None:
     asked = read(RGB=RGB, RESPONSEFORMAT="jpeg", CIRCLE="10 -1 0.1")
     assert asked.count == 1
     assert [key.image_id for key in asked.images] == ["i", "r", "g"]
+
+
+def test_the_id_of_one_of_the_three_may_come_with_the_colours() -> None:
+    """Who was told of the service by an image's links sends its ID with everything."""
+    of_one = f"ivo://{AUTHORITY}/COADDS?R"
+    asked = read(RGB=RGB, RESPONSEFORMAT="jpeg", CIRCLE="10 -1 0.1", ID=of_one)
+    assert asked == read(RGB=RGB, RESPONSEFORMAT="jpeg", CIRCLE="10 -1 0.1")
 
 
 def test_planes_are_listed_or_repeated() -> None:
@@ -120,7 +132,7 @@ def test_planes_are_listed_or_repeated() -> None:
         ({"ID": ONE, "RESPONSEFORMAT": "png", "PLANES": "image,mask"}, "shows one plane"),
         ({"RGB": f"{ONE},{TWO}", "RESPONSEFORMAT": "png"}, "three images"),
         ({"RGB": RGB}, "RGB makes pictures"),
-        ({"RGB": RGB, "ID": ONE, "RESPONSEFORMAT": "png"}, "not both"),
+        ({"RGB": RGB, "ID": ONE, "RESPONSEFORMAT": "png"}, "ID names another one"),
         ({"ID": ONE, "SIZE": "0.1"}, "SIZE is that of stamps"),
         ({"ID": ONE, "SIZE": "-1", "UPLOAD": "positions,param:t"}, "more than 0"),
         ({"ID": ONE, "SIZE": "1_0", "UPLOAD": "positions,param:t"}, "decimal numbers"),

@@ -341,7 +341,8 @@ def _own_params(bounds: ImageBounds) -> tuple[ServiceParam, ...]:
         ServiceParam(name="CMAP", description="Colour map of a picture", options=COLOR_MAPS),
         ServiceParam(
             name="RGB",
-            description="Identifiers of the images for red, green and blue, joined by commas",
+            description="Identifiers of the images for red, green and blue, joined by commas, ID "
+            "among them: a picture in colours",
         ),
     )
 

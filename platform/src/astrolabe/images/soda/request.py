@@ -133,6 +133,9 @@ def read_soda_request(pairs: Iterable[tuple[str, str]], *, authority: str) -> So
     keys = tuple(_key("ID", value, authority) for value in given.values("ID"))
     # What an identifier means, not how it is written, tells images apart.
     keys = tuple({key.folded: key for key in keys}.values())
+    if rgb and {key.folded for key in keys} <= {key.folded for key in rgb}:
+        # Clients that were told of this service by an image's links send its ID with all they ask.
+        keys = ()
     if not (keys or rgb or (uploads and collection)):
         raise BadParameterError(
             "The parameter ID is missing: give it the identifier of an image, "
@@ -169,7 +172,9 @@ def _check_together(request: SodaRequest, given: Given) -> None:
     if request.rgb and not kind.is_picture:
         raise BadParameterError("RGB makes pictures: add RESPONSEFORMAT=png or jpeg.")
     if request.rgb and request.keys:
-        raise BadParameterError("Give RGB or ID, not both: RGB names the three images itself.")
+        raise BadParameterError(
+            "RGB names the three images itself; ID names another one. Leave ID out."
+        )
     if request.size_deg is not None and not request.uploads:
         raise BadParameterError(
             f"SIZE is that of stamps around UPLOAD={POSITIONS_TABLE},...; one cutout has its size "
