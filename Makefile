@@ -90,6 +90,7 @@ bench: setup ## measure speed and memory (BENCH_ROWS rows in BENCH_WORK); prints
 	$(BIN)/python -m tests.benchmarks.tap_speed --home $(BENCH_WORK)/home
 	$(BIN)/python -m tests.benchmarks.metadata_speed --work $(BENCH_WORK)
 	$(BIN)/python -m tests.benchmarks.auth_cost
+	$(BIN)/python -m tests.benchmarks.cutouts --work $(BENCH_WORK)/cutouts
 
 debian-packages:
 	@tools/debian-packages stilts chromium

@@ -143,5 +143,5 @@ def _compressed(folder: Path, side: int, seed: int, *, rows: bool) -> bytes:
 
 def _with_number(content: bytes, keyword: str, value: float) -> bytes:
     place = content.index(f"{keyword:<8}= ".encode())
-    card = fits.Card(keyword, value).image.encode("ascii")
+    card = str(fits.Card(keyword, value)).encode("ascii")
     return content[:place] + card + content[place + 80 :]

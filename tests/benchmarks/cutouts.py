@@ -15,6 +15,7 @@ import argparse
 import http.client
 import random
 import resource
+import shutil
 import statistics
 import tarfile
 import threading
@@ -27,16 +28,14 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 import numpy as np
-import obstore
 from astrocut import fits_cut
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.nddata import Cutout2D
 from astropy.wcs import WCS
-from obstore.store import S3Store
 
 from astrolabe.images.cutouts import box_around
-from astrolabe.images.files import ImageFiles, S3Options
+from astrolabe.images.files import ImageFiles
 from astrolabe.images.fits.planes import tiles_of_box
 from astrolabe.images.model import ImageKey
 from astrolabe.images.reader import ImageReader
@@ -44,7 +43,7 @@ from astrolabe.images.stamps.maker import StampMaker
 from astrolabe.images.stamps.request import StampReport, StampRequest
 from astrolabe.images.writers.bundles import BundleForm
 from tests.benchmarks.cutout_images import CENTER, Places, make_images, places_on, record_of
-from tests.benchmarks.object_store import CountingWire, s3_server
+from tests.support.object_store import CountingWire, running_object_store
 from tests.support.platform import run_astrolabe, running_platform
 
 _SIDE = 51
@@ -231,45 +230,44 @@ def _report(name: str, seconds: list[float]) -> None:
 def from_s3(work: Path, images: int) -> None:
     """Print what stamps read from an object store, against the tiles that they need."""
     paths = make_images(work / "bulk", images)[:5]
-    with s3_server(work / "seaweed") as port:
-        address = f"http://127.0.0.1:{port}"
-        options = {"client_options": {"allow_http": True}, "skip_signature": True}
-        store = S3Store("ready", endpoint=address, region="us-east-1", **options)
-        for path in paths:
-            obstore.put(store, path.name, path)
-        wire = CountingWire(port)
-        reader = _s3_reader(work, f"http://127.0.0.1:{wire.port}")
+    folder = work / "seaweed"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    with running_object_store(folder) as store:
+        records = [
+            replace(record_of(path, ImageFiles()), uri=store.put(path, path.name)) for path in paths
+        ]
+        wire = CountingWire(int(urlsplit(store.endpoint).port or 0))
         positions = places_on(paths, 200)
         needed = received = 0
         seconds = []
-        for row in range(len(positions.ids)):
-            path = paths[row % len(paths)]
-            record = replace(record_of(path, ImageFiles()), uri=f"s3://ready/{path.name}")
-            image = reader.open(record)
-            place = positions.ra_deg[row], positions.dec_deg[row]
-            box = box_around(image, *place, _SIDE, _SIDE)
-            tiles = image.image.index.tiles
-            if tiles is None:
-                raise SystemExit("the images must be compressed by tiles")
-            needed += int(tiles.length[tiles_of_box(image.image.index, box)].sum())
-            before, began = wire.received, time.perf_counter()
-            image.image.read(box)
-            seconds.append(time.perf_counter() - began)
-            received += wire.received - before
+        # The wire counts, and takes its time for it: times are those without it.
+        for s3, counts in ((store.through(wire.endpoint), True), (store.options, False)):
+            files = ImageFiles(s3=s3)
+            reader = ImageReader(files, work / "bulk", cache_bytes=0, open_images=len(paths))
+            for row in range(len(positions.ids)):
+                image = reader.open(records[row % len(paths)])
+                place = positions.ra_deg[row], positions.dec_deg[row]
+                box = box_around(image, *place, _SIDE, _SIDE)
+                before, began = wire.received, time.perf_counter()
+                image.image.read(box)
+                if not counts:
+                    seconds.append(time.perf_counter() - began)
+                    continue
+                received += wire.received - before
+                index = image.image.index
+                if index.tiles is None:
+                    raise SystemExit("the images must be compressed by tiles")
+                needed += int(index.tiles.length[tiles_of_box(index, box)].sum())
+            files.close()
         wire.close()
-    size = statistics.mean(path.stat().st_size for path in paths)
-    print(f"s3: {len(seconds)} stamps of {_SIDE} x {_SIDE} pixels, nothing kept in memory")
+    count, size = len(seconds), statistics.mean(path.stat().st_size for path in paths)
+    print(f"s3: {count} stamps of {_SIDE} x {_SIDE} pixels, nothing kept in memory")
     print(
-        f"  {received / len(seconds):,.0f} bytes over the wire a stamp, "
-        f"{needed / len(seconds):,.0f} of tiles needed: {received / needed:.2f} x "
-        f"(file: {size:,.0f} bytes)"
+        f"  {received / count:,.0f} bytes over the wire a stamp, {needed / count:,.0f} of tiles "
+        f"needed: {received / needed:.2f} x (file: {size:,.0f} bytes)"
     )
     _report("s3", seconds)
-
-
-def _s3_reader(work: Path, endpoint: str) -> ImageReader:
-    s3 = S3Options(endpoint=endpoint, region="us-east-1")
-    return ImageReader(ImageFiles(s3=s3), work / "bulk", cache_bytes=0, open_images=64)
 
 
 def _peak_mb() -> float:
