@@ -92,7 +92,14 @@ def test_files_are_kept_open_up_to_a_number(tmp_path: Path) -> None:
     # One that was given out still reads.
     assert [source.read(2, 3) for source in sources] == [bytes([i]) * 3 for i in range(6)]
     assert b"".join(sources[4].chunks()) == paths[4].read_bytes()
+    own = set(map(str, paths))
+    held = [str(link.resolve()) for link in Path("/proc/self/fd").iterdir()]
+    assert sum(name in own for name in held) <= 3
     files.close()
+    assert sources[5].read(0, 1) == b"\5"
+    paths[5].write_bytes(b"other bytes")
+    with pytest.raises(ImageInvalidError, match="changed"):
+        sources[5].read(0, 1)
 
 
 def test_a_file_that_changed_is_seen(tmp_path: Path) -> None:

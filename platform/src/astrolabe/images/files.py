@@ -115,11 +115,11 @@ class ImageFiles:
         yield from list_files(store, split_uri(uri, key_needed=False)[0], prefix)
 
     def close(self) -> None:
-        """Close all files; sources that were given out end."""
+        """Close all files; a source that was given out opens its file again for each read."""
         with self._lock:
             sources, self._local = list(self._local.values()), OrderedDict()
         for source in sources:
-            source.close()
+            source.retire()
 
     def _open_local(self, uri: str) -> _LocalSource:
         with self._lock:
@@ -130,12 +130,16 @@ class ImageFiles:
         if known is not None and known.is_current(path):
             return known
         source = _LocalSource.open(uri, path)
+        gone = []
         with self._lock:
+            replaced = self._local.pop(uri, None)
+            if replaced is not None:
+                gone.append(replaced)
             self._local[uri] = source
-            self._local.move_to_end(uri)
             while len(self._local) > self._limit:
-                # Whoever still reads from it keeps it open until it is done.
-                self._local.popitem(last=False)
+                gone.append(self._local.popitem(last=False)[1])
+        for old in gone:
+            old.retire()
         return source
 
     def _remember_s3(self, uri: str, size: int) -> ByteSource:
@@ -164,25 +168,23 @@ class ImageFiles:
 class _LocalSource(ByteSource):
     """A local file, kept open: one system call a range, and no mapping.
 
-    A mapped file that somebody shortens ends the whole process by a signal.
+    A mapped file that somebody shortens ends the whole process by a signal.  A source that was
+    retired holds no descriptor between reads, so that their number is bounded however many
+    sources are about.
     """
 
-    def __init__(self, uri: str, stat_: FileStat, descriptor: int) -> None:
+    def __init__(self, uri: str, path: Path, stat_: FileStat, descriptor: int) -> None:
         super().__init__(uri, stat_)
+        self._path = path
+        self._lock = threading.Lock()
         self._descriptor = descriptor
+        self._readers = 0
+        self._kept = True
 
     @classmethod
     def open(cls, uri: str, path: Path) -> _LocalSource:
-        try:
-            # Not blocking: opening a named pipe would wait for ever.
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        except OSError as exc:
-            raise _unreadable(uri, exc) from exc
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            os.close(descriptor)
-            raise BadParameterError(f"{uri} is not a regular file.")
-        return cls(uri, _signature_of(found), descriptor)
+        descriptor, found = _open_regular(uri, path)
+        return cls(uri, path, found, descriptor)
 
     def is_current(self, path: Path) -> bool:
         try:
@@ -191,36 +193,72 @@ class _LocalSource(ByteSource):
             return False
 
     @override
-    def read(self, offset: int, length: int) -> bytes:
-        self.check(((offset, length),))
-        return self._pread(offset, length)
-
-    @override
     def read_ranges(self, ranges: Sequence[Range]) -> list[bytes]:
         self.check(ranges)
-        if len(ranges) == 1:
-            return [self._pread(*ranges[0])]
-        return merge_ranges(ranges, _GAP, lambda spans: [self._pread(*s) for s in spans])
-
-    def _pread(self, offset: int, length: int) -> bytes:
+        descriptor = self._borrow()
         try:
-            data = os.pread(self._descriptor, length, offset)
-            while len(data) < length:  # Linux reads 2 GB at once
-                more = os.pread(self._descriptor, length - len(data), offset + len(data))
-                if not more:
-                    raise ImageInvalidError(f"{self.uri} was shortened while it was read.")
-                data += more
+            if len(ranges) == 1:
+                return [self._pread(descriptor, *ranges[0])]
+            return merge_ranges(
+                ranges, _GAP, lambda spans: [self._pread(descriptor, *span) for span in spans]
+            )
         except OSError as exc:
             raise _unreadable(self.uri, exc) from exc
+        finally:
+            self._give_back()
+
+    def retire(self) -> None:
+        """Close the file, as soon as nobody reads."""
+        with self._lock:
+            self._kept = False
+            self._close_if_idle()
+
+    def _pread(self, descriptor: int, offset: int, length: int) -> bytes:
+        data = os.pread(descriptor, length, offset)
+        while len(data) < length:  # Linux reads 2 GB at once
+            more = os.pread(descriptor, length - len(data), offset + len(data))
+            if not more:
+                raise ImageInvalidError(f"{self.uri} was shortened while it was read.")
+            data += more
         return data
 
-    def close(self) -> None:
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+    def _borrow(self) -> int:
+        with self._lock:
+            if self._descriptor < 0:
+                descriptor, found = _open_regular(self.uri, self._path)
+                if found != self.stat:
+                    os.close(descriptor)
+                    raise ImageInvalidError(f"{self.uri} was changed while it was read.")
+                self._descriptor = descriptor
+            self._readers += 1
+            return self._descriptor
+
+    def _give_back(self) -> None:
+        with self._lock:
+            self._readers -= 1
+            self._close_if_idle()
+
+    def _close_if_idle(self) -> None:
+        if not self._kept and not self._readers and self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def __del__(self) -> None:
-        self.close()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+
+def _open_regular(uri: str, path: Path) -> tuple[int, FileStat]:
+    try:
+        # Not blocking: opening a named pipe would wait for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as exc:
+        raise _unreadable(uri, exc) from exc
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        raise BadParameterError(f"{uri} is not a regular file.")
+    return descriptor, _signature_of(found)
 
 
 def _local_path(uri: str) -> Path:

@@ -55,7 +55,7 @@ class Plane:
     ) -> None:
         self.index = index
         self._primary = primary
-        self._source, self._cache, self._token = source, cache, token
+        self.source, self._cache, self._token = source, cache, token
 
     @property
     def hdu(self) -> int:
@@ -92,11 +92,11 @@ class Plane:
         ImageInvalidError
             Raised if the file is broken or was changed.
         """
-        return read_box(self.index, self._source, box, cache=self._cache, token=self._token)
+        return read_box(self.index, self.source, box, cache=self._cache, token=self._token)
 
     def read_whole(self) -> npt.NDArray[Any]:
         """Return all pixels; tiles are not kept."""
-        return read_box(self.index, self._source, whole_box(self.shape))
+        return read_box(self.index, self.source, whole_box(self.shape))
 
     @cached_property
     def bare_header(self) -> FitsHeader:
@@ -130,6 +130,13 @@ class OpenFile:
         self._cache = cache
         self._planes: dict[int, Plane] = {}
         self._token = f"{source.uri}\0{source.stat.signature}"
+
+    def rebind(self, source: ByteSource) -> None:
+        """Read from another source of the same file from now on: one that is kept open."""
+        if source is not self.source:
+            self.source = source
+            for plane in list(self._planes.values()):
+                plane.source = source
 
     def plane(self, hdu: int) -> Plane:
         """Return the image of an HDU.
@@ -207,7 +214,6 @@ class ImageReader:
         self._cache = TileCache(cache_bytes)
         self._limit = open_images
         self._lock = threading.Lock()
-        self._open: OrderedDict[tuple[str, str, str], FileIndex] = OrderedDict()
         self._images: OrderedDict[tuple[str, str, str, str], OpenImage] = OrderedDict()
 
     def open(self, record: ImageRecord) -> OpenImage:
@@ -227,7 +233,8 @@ class ImageReader:
             if known is not None:
                 self._images.move_to_end(key)
         source = self.files.open_known(record.uri, record.size_bytes)
-        if known is not None and known.file.source is source:
+        if known is not None and known.file.source.stat == source.stat:
+            known.file.rebind(source)
             known.record = record  # its rights or columns may have changed
             return known
         file = OpenFile(source, self._index(record, source), self._cache)
