@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
 from astrolabe.cli.main import main
 from tests.support.tiny import open_context
@@ -105,6 +106,7 @@ class Registry:
                 self.end_headers()
                 self.wfile.write(content)
 
+            @override
             def log_message(self, *_arguments: object) -> None:
                 pass
 

@@ -93,4 +93,4 @@ def _stretched(share: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _byte(share: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    return np.rint(255.0 * np.clip(share, 0.0, 1.0)).astype(np.uint8)
+    return np.asarray(np.rint(255.0 * np.clip(share, 0.0, 1.0)), dtype=np.uint8)
