@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from astrolabe.catalogs.model import FootprintIndex
@@ -12,6 +14,7 @@ from astrolabe.sky.vectors import arc_length_rad
 __all__ = ["footprint_cells"]
 
 _MOST_DEG = 180.0
+_FEW_BOUNDS = 4.0
 
 
 def footprint_cells(index: FootprintIndex, region: Region) -> Ranges:
@@ -50,4 +53,11 @@ def _stray_cells(index: FootprintIndex, region: Region) -> Ranges:
 def _widened(region: Region, by_deg: float) -> Region:
     if isinstance(region, Circle) and region.radius_deg + by_deg <= _MOST_DEG:
         return Circle(region.ra_deg, region.dec_deg, region.radius_deg + by_deg)
+    cap = region.bounding_cap()
+    if cap is not None and np.degrees(cap.radius_rad) <= _FEW_BOUNDS * by_deg:
+        # What is added matters more than the shape, and a circle is covered much quicker.
+        x, y, z = cap.center.tolist()
+        lon, lat = math.degrees(math.atan2(y, x)), math.degrees(math.atan2(z, math.hypot(x, y)))
+        size = math.degrees(cap.radius_rad) * (1.0 + 1e-12) + by_deg
+        return Circle(lon, lat, min(size, _MOST_DEG))
     return Widened(region, by_deg)

@@ -15,6 +15,7 @@ __all__ = [
     "FILLED_COLUMNS",
     "OBSCORE",
     "OBSCORE_DATA_MODEL",
+    "OBSCORE_GROUP_ROWS",
     "OBSCORE_NAME",
     "OBSCORE_SCHEMA",
 ]
@@ -23,6 +24,9 @@ OBSCORE_SCHEMA: Final = "ivoa"
 OBSCORE_NAME: Final = "ObsCore"
 OBSCORE_DATA_MODEL: Final = "ivo://ivoa.net/std/ObsCore#core-1.1"
 """What TAP's capabilities say of a service that has the table (ObsCore 1.1, section 5)."""
+
+OBSCORE_GROUP_ROWS: Final = 4_096
+"""Rows of a row group: few, since searches want all of the many columns of a handful of rows."""
 
 
 def _made(

@@ -34,7 +34,12 @@ from astrolabe.identity.access import PUBLIC, USERS, Resource
 from astrolabe.identity.rights import Policy, Rights
 from astrolabe.images.access import resource_of
 from astrolabe.images.model import ImageRecord
-from astrolabe.images.obscore.columns import OBSCORE, OBSCORE_NAME, OBSCORE_SCHEMA
+from astrolabe.images.obscore.columns import (
+    OBSCORE,
+    OBSCORE_GROUP_ROWS,
+    OBSCORE_NAME,
+    OBSCORE_SCHEMA,
+)
 from astrolabe.images.obscore.row_rules import PUBLISHED
 from astrolabe.images.obscore.rows import ObsCoreRows
 from astrolabe.images.store import ImageStore
@@ -202,6 +207,7 @@ class ObsCorePublisher:
                 keep_unplaced=True,
                 properties=kept,
                 margin_arcsec=0.0,
+                rows_per_group=OBSCORE_GROUP_ROWS,
                 owner="the publication of ObsCore",
             )
             run_import(source, options, self._catalog, progress=progress)
