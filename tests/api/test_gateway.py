@@ -13,7 +13,9 @@ from fastapi import FastAPI
 
 from astrolabe.config import Settings
 from astrolabe.core.errors import BadParameterError
+from astrolabe.jobs.service import JobPage
 from astrolabe_api.gateway.discovery import Discovery
+from astrolabe_api.gateway.jobs import JOB_PATHS, job_list
 from astrolabe_api.main import SERVICES, create_app
 
 from .conftest import ADDRESS, ROWS, serving, small_settings
@@ -194,3 +196,22 @@ async def test_allow_names_every_method_of_a_path(
     response = await client.put(path)
     assert response.status_code == 405
     assert set(response.headers["allow"].split(", ")) == allowed
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [("/api/tap/async", "tap"), ("/api/cutout/async", "soda"), ("/api/mosaic", "mosaic")],
+)
+async def test_each_kind_of_job_has_its_address(
+    app: FastAPI, client: httpx.AsyncClient, path: str, kind: str
+) -> None:
+    created = await client.post(path, data={"RUNID": kind})
+    assert created.status_code == 303
+    context = app.state.api.context
+    job = context.jobs.get(created.headers["location"].rpartition("/")[2], kind=kind)
+    # Anonymous jobs are in no list: shown as one of the caller's would be.
+    (entry,) = job_list(JobPage((job,), None), base=ADDRESS).jobs
+    assert entry.url == created.headers["location"]
+    assert (await client.get(entry.url)).status_code == 200
+    assert context.worker().kinds == set(JOB_PATHS)

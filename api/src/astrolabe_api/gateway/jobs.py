@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from pydantic import BaseModel, Field
 
 from astrolabe.jobs.model import Job
 from astrolabe.jobs.service import JobPage
 
-__all__ = ["JobEntry", "JobList", "job_list"]
+__all__ = ["JOB_PATHS", "JobEntry", "JobList", "job_list"]
+
+JOB_PATHS: Final = {
+    "tap": "/api/tap/async",
+    "soda": "/api/cutout/async",
+    "mosaic": "/api/mosaic",
+}
+"""Where the jobs of each kind are."""
 
 
 class JobEntry(BaseModel):
     """One job."""
 
     job_id: str = Field(description="Its id.")
-    kind: str = Field(description="The service that it belongs to (tap).")
+    kind: str = Field(description="The service that it belongs to: tap, soda or mosaic.")
     phase: str = Field(description="Its UWS phase.")
     run_id: str | None = Field(description="The client's own name for it.")
     created: datetime
@@ -63,5 +71,5 @@ def _entry(job: Job, base: str) -> JobEntry:
         destruction=job.destruction,
         parameters=[(parameter.name, parameter.value) for parameter in job.parameters],
         error=None if job.error is None else job.error.message,
-        url=f"{base}/api/{job.kind}/async/{job.job_id}",
+        url=f"{base}{JOB_PATHS[job.kind]}/{job.job_id}",
     )

@@ -121,6 +121,11 @@ class Worker:
         self._undeletable: set[str] = set()
 
     @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of job that it runs."""
+        return frozenset(self._runners)
+
+    @property
     def running(self) -> tuple[str, ...]:
         """Ids of the jobs that run now."""
         with self._lock:
