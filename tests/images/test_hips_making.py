@@ -269,9 +269,12 @@ def test_colour(workshop: Workshop, *, keep: bool) -> None:
     properties = tree.info.properties(authority="x", is_public=True)
     assert properties["dataproduct_subtype"] == "color"
     assert properties["hips_tile_format"] == "png"
+    same = workshop.make(bands=("i", "r", "g"), keep_values=keep)
+    assert same.folder == tree.folder
     # A change of one band changes the picture.
     workshop.images.add("g", wcs_at(RA, DEC), band="g", sky=lambda ra, _dec: np.zeros(ra.shape))
-    again = workshop.make(bands=("i", "r", "g"), keep_values=keep, cuts=tree.info.cuts)
+    again = workshop.make(bands=("i", "r", "g"), keep_values=keep)
+    assert again.info.cuts == tree.info.cuts
     changed = np.asarray(Image.open(tiles(again, "png")[biggest]))[::-1]
     assert changed[..., 2][shown].max() == 0
     assert set(tiles(again, "png")) == set(pictures)

@@ -238,9 +238,11 @@ class _Job:
         self._skipped = dict(found.skipped)
         previous = generation.previous
         self._order = self._choose_order(reader)
-        self._before: list[Source] | None = None
+        self._shown: list[Source] | None = None
         if previous is not None and self._fits(previous.info):
-            self._before = read_sources(previous.folder)
+            self._shown = read_sources(previous.folder)
+        keeps = previous is not None and previous.info.keeps_values
+        self._before = self._shown if keeps else None
         self._sampler = TileSampler(reader, width=TILE_WIDTH, on_failure=self._note_failure)
         bands = request.bands or (None,)
         self._bands = [
@@ -258,13 +260,14 @@ class _Job:
         """Make it."""
         sources = self._found.sources
         report = HipsReport(hips_id=self._request.name, order=self._order, images=len(sources))
+        is_same = self._shown is not None and set(self._shown) == set(sources)
+        if is_same and not self._looks_different():
+            report.skipped = sorted(self._skipped.items())
+            return report
         if self._before is None:
             leaves = set(tiles_of(sources, self._order))
         else:
             leaves = changed_tiles(self._before, sources, self._order)
-            if not leaves and not self._looks_different():
-                report.skipped = sorted(self._skipped.items())
-                return report
         report.tiles = len(leaves)
         self._make_values(leaves)
         cuts = self._choose_cuts()
@@ -300,10 +303,9 @@ class _Job:
         return max(_COARSEST, order_of_scale(scale))
 
     def _fits(self, info: HipsInfo) -> bool:
-        """Whether tiles of the generation before can be taken over."""
+        """Whether the generation before has the same tiles of the same kind."""
         return (
             not self._request.rebuild
-            and info.keeps_values
             and info.order == self._order
             and info.width == TILE_WIDTH
             and info.bands == self._request.bands
@@ -353,7 +355,7 @@ class _Job:
         if self._request.cuts:
             return self._request.cuts
         previous = self._generation.previous
-        if previous is not None and self._before is not None:
+        if previous is not None and self._shown is not None:
             return previous.info.cuts
         return tuple(cut_of(band.sample()) for band in self._bands)
 
