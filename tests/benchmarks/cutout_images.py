@@ -35,7 +35,7 @@ class Places:
 
 
 def make_images(
-    folder: Path, count: int, *, side: int = 2048, rows: bool = False, spread_deg: float = 0.1
+    folder: Path, count: int, *, side: int = 2048, rows: bool = False, spread_deg: float = 0.12
 ) -> list[Path]:
     """Write images that are not there yet; return all.
 
