@@ -281,6 +281,43 @@ def test_regions_across_the_zero_meridian(
     assert box_of(image, Stencil(region=parse_pos(text))) == box
 
 
+def test_maps_of_the_whole_sky(tmp_path: Path) -> None:
+    """Whose corners have no sky, and whose seam divides what lies across it."""
+    header = fits.Header()
+    header.update(
+        {
+            "CTYPE1": "RA---AIT", "CTYPE2": "DEC--AIT", "CRPIX1": 180.5, "CRPIX2": 90.5,
+            "CRVAL1": 0.0, "CRVAL2": 0.0, "CDELT1": -1.0, "CDELT2": 1.0,
+        }
+    )  # fmt: skip
+    path = tmp_path / "sky.fits"
+    fits.PrimaryHDU(np.zeros((180, 360), dtype=np.uint8), header).writeto(path)
+    image = open_image(path, tmp_path)
+    assert image.wcs is not None
+    for text in ("CIRCLE 40 20 5", "RANGE 30 50 15 25", "POLYGON 35 15 45 15 45 25 35 25"):
+        region = parse_pos(text)
+        y, x = (axis.ravel().astype(float) for axis in np.mgrid[:180:0.25, :360:0.25])
+        ra, dec = image.wcs.to_sky(x, y)
+        good = np.isfinite(ra)
+        inside = np.zeros(len(x), dtype=bool)
+        inside[good] = region.contains(ra[good], dec[good])
+        (y_first, y_stop), (x_first, x_stop) = box_of(image, Stencil(region=region))
+        for axis, first, stop in ((y, y_first, y_stop), (x, x_first, x_stop)):
+            assert first == pytest.approx(axis[inside].min(), abs=0.8)
+            assert stop - 1 == pytest.approx(axis[inside].max(), abs=0.8)
+    _, (x_first, x_stop) = box_of(image, Stencil(region=parse_pos("CIRCLE 180 0 5")))
+    assert x_stop - x_first > 320
+    whole = Stencil(region=parse_pos("CIRCLE 0 0 180"))
+    # What has sky is 324 pixels wide and 162 high; a step of the grid more may be taken.
+    (y_first, y_stop), (x_first, x_stop) = box_of(image, whole)
+    assert 2 <= y_first <= 9
+    assert 171 <= y_stop <= 178
+    assert 5 <= x_first <= 18
+    assert 342 <= x_stop <= 355
+    with pytest.raises(TooLargeError):
+        cut(image, whole, max_pixels=10_000)
+
+
 def test_no_overlap(tmp_path: Path) -> None:
     image = open_image(write_wcs_image(tmp_path / "a.fits"), tmp_path)
     for text in (

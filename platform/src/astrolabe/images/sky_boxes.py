@@ -112,15 +112,30 @@ def _in_region(
 ) -> npt.NDArray[np.float64]:
     """Return which of the image's corners, or of a grid over it, lie in a region (n, 2)."""
     count = 2 if corners_only else _GRID
-    grid = np.meshgrid(
-        np.linspace(-0.5, width - 0.5, count), np.linspace(-0.5, height - 0.5, count)
-    )
-    x, y = grid[0].ravel(), grid[1].ravel()
+    columns = np.linspace(-0.5, width - 0.5, count)
+    rows = np.linspace(-0.5, height - 0.5, count)
+    x, y = (axis.ravel() for axis in np.meshgrid(columns, rows))
     ra, dec = wcs.to_sky(x, y)
     good = np.isfinite(ra) & np.isfinite(dec) & (np.abs(dec) <= 90.0)
     if corners_only and not good.all():
         return _in_region(wcs, region, width, height, corners_only=False)
-    x, y = x[good], y[good]
-    if not len(x):
-        return np.empty((0, 2))
-    return np.column_stack((x, y))[region.contains(ra[good], dec[good])]
+    inside = np.zeros(len(x), dtype=np.bool_)
+    if good.any():
+        inside[good] = region.contains(ra[good], dec[good])
+    found = np.column_stack((x, y))[inside]
+    if good.all():
+        return found
+    # Somewhere between such a point and its neighbour without sky the sky ends: all of the way
+    # is taken.
+    lone = inside & _beside(~good.reshape(count, count)).ravel()
+    step = np.array([columns[1] - columns[0], rows[1] - rows[0]])
+    edge = np.column_stack((x, y))[lone]
+    limits = [width - 0.5, height - 0.5]
+    return np.concatenate([found, np.maximum(edge - step, -0.5), np.minimum(edge + step, limits)])
+
+
+def _beside(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return which cells have one of the mask beside them, or are one."""
+    wide = np.pad(mask, 1)
+    around = [wide[1:-1, :-2], wide[1:-1, 2:], wide[:-2, 1:-1], wide[2:, 1:-1], mask]
+    return np.asarray(np.logical_or.reduce(around), dtype=np.bool_)

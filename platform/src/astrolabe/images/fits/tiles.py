@@ -253,16 +253,7 @@ def read_tile_index(source: ByteSource, hdu: Hdu, shape: tuple[int, ...]) -> Til
     found = _Descriptors(rows_of, columns, heap, hdu.data_offset + hdu.data_size)
     offset, length, packing = found.places()
     settings = _settings(header)
-    scale, zero = found.values("ZSCALE", "<f8"), found.values("ZZERO", "<f8")
-    if scale is None and zero is None and "ZSCALE" in header:
-        # One scale for the whole image stands in the header.
-        scale = np.full(rows, float(header.number("ZSCALE", 1.0)))
-        zero = np.full(rows, float(header.number("ZZERO", 0.0)))
-    if (scale is None) != (zero is None):
-        raise ImageInvalidError("The image has one of ZSCALE and ZZERO without the other.")
-    blank = found.values("ZBLANK", "<i4")
-    if blank is None:
-        blank = header.get("ZBLANK", header.get("BLANK"))
+    scale, zero, blank = _quantisation(header, found, rows)
     return TileIndex(
         compression=compression,
         shape=tile_shape,
@@ -281,6 +272,29 @@ def read_tile_index(source: ByteSource, hdu: Hdu, shape: tuple[int, ...]) -> Til
         smooth=int(settings.get("SMOOTH", 0)),
         h_scale=int(settings.get("SCALE", 0)),
     )
+
+
+def _quantisation(
+    header: FitsHeader, found: _Descriptors, rows: int
+) -> tuple[
+    npt.NDArray[np.float64] | None,
+    npt.NDArray[np.float64] | None,
+    npt.NDArray[np.int32] | int | None,
+]:
+    """Return scale and zero of each tile, and what stands for no value."""
+    scale, zero = found.values("ZSCALE", "<f8"), found.values("ZZERO", "<f8")
+    if scale is None and zero is None and "ZSCALE" in header:
+        # One scale for the whole image stands in the header.
+        scale = np.full(rows, float(header.number("ZSCALE", 1.0)))
+        zero = np.full(rows, float(header.number("ZZERO", 0.0)))
+    if (scale is None) != (zero is None):
+        raise ImageInvalidError("The image has one of ZSCALE and ZZERO without the other.")
+    blank = found.values("ZBLANK", "<i4")
+    if blank is None:
+        blank = header.get("ZBLANK", header.get("BLANK"))
+        if blank is not None and not isinstance(blank, int):
+            raise ImageInvalidError(f"ZBLANK or BLANK is {blank!r}, which is no integer.")
+    return scale, zero, blank
 
 
 @dataclass(frozen=True, slots=True)
