@@ -270,6 +270,10 @@ MATRIX: dict[tuple[str, str], Line] = {
     ("GET", "/api/cutout/availability"): Line(PUBLIC),
     ("GET", "/api/cutout/async"): Line("*read:image"),
     ("POST", "/api/cutout/async"): Line("*read:image", form={"ID": "nothing"}),
+    ("GET", "/api/mosaic"): Line("*read:image"),
+    ("POST", "/api/mosaic"): Line("*read:image", form={"ID": "nothing"}),
+    ("GET", "/api/mosaic/estimate"): Line("*read:image", "/api/mosaic/estimate?ID=nothing"),
+    ("POST", "/api/mosaic/estimate"): Line("*read:image", form={"ID": "nothing"}),
     ("GET", "/api/images/{collection}/{image_id}"): Line("*read:image", "/api/images/no/image"),
     ("GET", "/sky"): Line(PUBLIC),
     ("GET", "/sky/{name}"): Line(OPEN, "/sky/viewer.js"),
@@ -299,7 +303,11 @@ for _method, _part, _form in (
     ("GET", "/destruction", None),
     ("POST", "/destruction", {"DESTRUCTION": "2030-01-01T00:00:00Z"}),
 ):
-    for _jobs, _scope in (("/api/tap/async", "*read:tap"), ("/api/cutout/async", "*read:image")):
+    for _jobs, _scope in (
+        ("/api/tap/async", "*read:tap"),
+        ("/api/cutout/async", "*read:image"),
+        ("/api/mosaic", "*read:image"),
+    ):
         MATRIX[_method, f"{_jobs}/{{job_id}}{_part}"] = Line(
             _scope,
             f"{_jobs}/{NO_JOB}{_part}".replace("{result_id}", "result"),

@@ -122,7 +122,7 @@ def grid_of_header(text: str, *, most_mpix: float) -> OutputGrid:
         raise BadParameterError("WCS: a FITS card has up to 80 ASCII characters.")
     header = FitsHeader(line.rstrip()[:80].ljust(80) for line in lines if line.strip())
     try:
-        size = [header.number(name, math.nan) for name in ("NAXIS1", "NAXIS2")]
+        size = [header.number(name, 0.0) for name in ("NAXIS1", "NAXIS2")]
         if not all(1 <= n <= _MOST_PIXELS_ON_SIDE and n == int(n) for n in size):
             raise BadParameterError("WCS must say the size of the mosaic by NAXIS1 and NAXIS2.")
         shape = (int(size[1]), int(size[0]))

@@ -67,17 +67,18 @@ class PixelMap:
         """Return the image pixels of pixels of the block, counted from its corner."""
         if self.exact is not None:
             return self.exact(x, y)
-        at = np.stack([np.asarray(y, np.float64), np.asarray(x, np.float64)]) / _STEP
+        shape = np.shape(x)
+        at = np.stack([np.ravel(y), np.ravel(x)]) / _STEP
         found = [
-            map_coordinates(nodes, at, order=1, mode="nearest", prefilter=False)
+            map_coordinates(nodes, at, order=1, mode="nearest", prefilter=False).reshape(shape)
             for nodes in (self.nodes_x, self.nodes_y)
         ]
         return found[0], found[1]
 
     def area(self) -> Floats:
         """Return the pixels of the image that each pixel of the block covers (height, width)."""
-        x_by_y, x_by_x = np.gradient(self.nodes_x, _STEP)
-        y_by_y, y_by_x = np.gradient(self.nodes_y, _STEP)
+        x_by_y, x_by_x = np.gradient(self.nodes_x, _STEP, edge_order=2)
+        y_by_y, y_by_x = np.gradient(self.nodes_y, _STEP, edge_order=2)
         nodes = np.abs(x_by_x * y_by_y - x_by_y * y_by_x)
         y, x = np.mgrid[: self.block.height, : self.block.width] / _STEP
         area: Floats = map_coordinates(nodes, [y, x], order=1, mode="nearest", prefilter=False)
@@ -85,11 +86,14 @@ class PixelMap:
 
     def box(self, shape: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]] | None:
         """Return rows and columns of the image under the block; `None` if there are none."""
-        if not np.isfinite(self.nodes_x).all():
+        # There is one more node along each side than the block needs.
+        over = np.s_[: -(-self.block.height // _STEP) + 1, : -(-self.block.width // _STEP) + 1]
+        nodes_y, nodes_x = self.nodes_y[over], self.nodes_x[over]
+        if not np.isfinite(nodes_x).all():
             # Somewhere the image's projection has no place: its pixels may be anywhere.
-            return ((0, shape[0]), (0, shape[1])) if np.isfinite(self.nodes_x).any() else None
+            return ((0, shape[0]), (0, shape[1])) if np.isfinite(nodes_x).any() else None
         spans = []
-        for nodes, length in ((self.nodes_y, shape[0]), (self.nodes_x, shape[1])):
+        for nodes, length in ((nodes_y, shape[0]), (nodes_x, shape[1])):
             # Between nodes the map bends by less than a step's share of it.
             first = int(np.clip(np.floor(nodes.min()) - _MARGIN_PX, 0, length))
             last = int(np.clip(np.ceil(nodes.max()) + _MARGIN_PX + 1, 0, length))
@@ -108,8 +112,8 @@ def map_block(grid: OutputGrid, block: Block, wcs: ImageWcs) -> PixelMap:
         there_x, there_y = wcs.to_pixel(ra, dec)
         return there_x.reshape(shape), there_y.reshape(shape)
 
-    nodes_y = np.arange(0, block.height + _STEP, _STEP, dtype=np.float64)
-    nodes_x = np.arange(0, block.width + _STEP, _STEP, dtype=np.float64)
+    nodes_y = np.arange(0, block.height + 2 * _STEP, _STEP, dtype=np.float64)
+    nodes_x = np.arange(0, block.width + 2 * _STEP, _STEP, dtype=np.float64)
     at_x, at_y = np.meshgrid(nodes_x, nodes_y)
     x, y = exact(at_x, at_y)
     pixel_map = PixelMap(block, x, y, None)

@@ -1,0 +1,1 @@
+"""Mosaics and coadds on demand."""
