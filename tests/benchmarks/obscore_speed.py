@@ -89,9 +89,8 @@ class Footprints:
         }
         arrays = []
         for column in OBSCORE.columns:
-            kind = arrow_type(column)
-            values = made.get(column.name)
-            arrays.append(pa.nulls(count, kind) if values is None else pa.array(values, kind))
+            values = made.get(column.name, [None] * count)
+            arrays.append(pa.array(values, arrow_type(column)))
         return pa.RecordBatch.from_arrays(arrays, names=[c.name for c in OBSCORE.columns])
 
 
