@@ -3,7 +3,8 @@
 The tables lie beside this module as a picture, ``color_maps.png``: 256 colours wide, one map a row
 in the order of `COLOR_MAPS`.  Sources: viridis, plasma, inferno, magma, cividis, twilight and
 twilight_shifted by their authors for Matplotlib (CC0); berlin, managua and vanimo by F. Crameri
-(2018, Scientific colour maps; the licence is beside the table); cubehelix after D. A. Green (2011, BASI 39, 289).
+(2018, Scientific colour maps; the licence is beside the table); cubehelix after D. A. Green
+(2011, BASI 39, 289).
 """
 
 from __future__ import annotations
