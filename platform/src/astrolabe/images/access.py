@@ -16,7 +16,8 @@ from astrolabe.images.store import ImageStore
 
 __all__ = ["ImageAccess", "resource_of"]
 
-_COLLECTIONS_SECONDS: Final = 1.0
+_KEPT_SECONDS: Final = 1.0
+_KEPT_IMAGES: Final = 4096
 
 
 class ImageAccess:
@@ -38,6 +39,7 @@ class ImageAccess:
         self._store = store
         self._rights = rights
         self._lock = threading.Lock()
+        self._known: dict[tuple[str, str], tuple[float, ImageRecord]] = {}
         self._collections: tuple[float, tuple[ImageCollection, ...]] | None = None
 
     def collections(self, principal: Principal) -> tuple[ImageCollection, ...]:
@@ -66,8 +68,11 @@ class ImageAccess:
     def find(
         self, principal: Principal, keys: Iterable[ImageKey]
     ) -> dict[tuple[str, str], ImageRecord]:
-        """Return the images among `keys` that a caller may see, by `ImageKey.folded`."""
-        found = self._store.find(keys)
+        """Return the images among `keys` that a caller may see, by `ImageKey.folded`.
+
+        What is said of an image may be a second old: cutouts of the same one come in crowds.
+        """
+        found = self._records(keys)
         return {key: record for key, record in found.items() if self.may_see(principal, record)}
 
     def get(self, principal: Principal, key: ImageKey) -> ImageRecord:
@@ -104,12 +109,32 @@ class ImageAccess:
             raise UnauthenticatedError(f"Log in to read the image {record.key.path}.")
         raise ForbiddenError(f"You may not read the image {record.key.path}.")
 
+    def _records(self, keys: Iterable[ImageKey]) -> dict[tuple[str, str], ImageRecord]:
+        now = time.monotonic()
+        wanted = {key.folded: key for key in keys}
+        found = {}
+        with self._lock:
+            for folded in wanted:
+                known = self._known.get(folded)
+                if known is not None and now - known[0] < _KEPT_SECONDS:
+                    found[folded] = known[1]
+        missing = [key for folded, key in wanted.items() if folded not in found]
+        if missing:
+            read = self._store.find(missing)
+            found |= read
+            with self._lock:
+                self._known.update((folded, (now, record)) for folded, record in read.items())
+                while len(self._known) > _KEPT_IMAGES:
+                    # The oldest ones: a dictionary keeps its entries in the order of their coming.
+                    del self._known[next(iter(self._known))]
+        return found
+
     def all_collections(self) -> tuple[ImageCollection, ...]:
         """Return every collection by name, a second old at most; asks nobody for rights."""
         now = time.monotonic()
         with self._lock:
             known = self._collections
-        if known is not None and now - known[0] < _COLLECTIONS_SECONDS:
+        if known is not None and now - known[0] < _KEPT_SECONDS:
             return known[1]
         found = self._store.collections()
         with self._lock:

@@ -104,7 +104,7 @@ class ImageServices:
     @cached_property
     def store(self) -> ImageStore:
         """All images; asks nobody for rights."""
-        return ImageStore(self._database)
+        return ImageStore(self._database, folder=self.folder)
 
     @cached_property
     def files(self) -> ImageFiles:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, and_, delete, func, insert, select, tuple_, update
@@ -25,6 +26,9 @@ __all__ = ["ImageStore"]
 _ROWS_AT_ONCE: Final = 500
 """Databases limit the values of one statement."""
 
+_OWN: Final = "home:"
+"""Begins the place of a file that the platform keeps itself."""
+
 
 class ImageStore:
     """Keeps collections and images.  Safe to use from many threads and processes.
@@ -33,10 +37,14 @@ class ImageStore:
     ----------
     database
         The control database.
+    folder
+        Where the platform keeps files of its own: what lies below it is kept by its path from
+        there, so that a home can be moved.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, folder: Path | None = None) -> None:
         self._database = database
+        self._own = None if folder is None else f"{folder.as_posix().rstrip('/')}/"
 
     # --- collections ----------------------------------------------------------------------------
 
@@ -133,7 +141,7 @@ class ImageStore:
         BadParameterError
             Raised if an id is not one.
         """
-        rows = [_values(record) for record in records]
+        rows = [{**_values(record), "uri": self._stored(record.uri)} for record in records]
         with self._database.write() as connection:
             for name in {record.key.collection for record in records}:
                 if _find_collection(connection, name.lower()) is None:
@@ -171,7 +179,7 @@ class ImageStore:
                 some = wanted[start : start + _ROWS_AT_ONCE]
                 pair = tuple_(IMAGE.c.collection_key, IMAGE.c.image_key)
                 for row in connection.execute(_select().where(pair.in_(some))):
-                    found[row.collection_key, row.image_key] = _record(row)
+                    found[row.collection_key, row.image_key] = self._record(row)
         return found
 
     def signatures(self, collection: str) -> dict[str, str]:
@@ -182,11 +190,11 @@ class ImageStore:
                     IMAGE.c.collection_key == collection.lower()
                 )
             )
-            return {row.uri: row.signature for row in rows}
+            return {self._located(row.uri): row.signature for row in rows}
 
     def of_files(self, collection: str, uris: Iterable[str]) -> list[ImageRecord]:
         """Return the images of a collection that lie in some files; asks nobody for rights."""
-        wanted = sorted(set(uris))
+        wanted = sorted({self._stored(uri) for uri in uris})
         found: list[ImageRecord] = []
         with self._database.read() as connection:
             for start in range(0, len(wanted), _ROWS_AT_ONCE):
@@ -194,7 +202,7 @@ class ImageStore:
                 query = _select().where(
                     IMAGE.c.collection_key == collection.lower(), IMAGE.c.uri.in_(some)
                 )
-                found += [_record(row) for row in connection.execute(query)]
+                found += [self._record(row) for row in connection.execute(query)]
         return found
 
     def count(self, collection: str | None = None, *, until: datetime | None = None) -> int:
@@ -245,8 +253,37 @@ class ImageStore:
                 rows = connection.execute(query.limit(_ROWS_AT_ONCE)).all()
             if not rows:
                 return
-            yield [_record(row) for row in rows]
+            yield [self._record(row) for row in rows]
             after = (rows[-1].collection_key, rows[-1].image_key)
+
+    def _record(self, row: Row[Any]) -> ImageRecord:
+        return ImageRecord(
+            key=ImageKey(row.name, row.image_id),
+            uri=self._located(row.uri),
+            size_bytes=row.size_bytes,
+            md5=row.md5,
+            signature=row.signature,
+            media_type=row.media_type,
+            index_path=row.index_path,
+            planes={PlaneKind(kind): hdu for kind, hdu in row.planes.items()},
+            progenitors=tuple(row.progenitors),
+            released=row.released,
+            release=row.release,
+            obscore=row.obscore,
+            imported=row.imported,
+        )
+
+    def _stored(self, uri: str) -> str:
+        """Return how the place of a file is written down."""
+        if self._own is None or not uri.startswith(self._own):
+            return uri
+        return _OWN + uri.removeprefix(self._own)
+
+    def _located(self, stored: str) -> str:
+        """Return where a file is now."""
+        if self._own is None or not stored.startswith(_OWN):
+            return stored
+        return self._own + stored.removeprefix(_OWN)
 
 
 def _select() -> Select[Any]:
@@ -298,7 +335,6 @@ def _values(record: ImageRecord) -> dict[str, Any]:
         "collection_key": collection,
         "image_key": image,
         "image_id": record.key.image_id,
-        "uri": record.uri,
         "size_bytes": record.size_bytes,
         "md5": record.md5,
         "signature": record.signature,
@@ -310,21 +346,3 @@ def _values(record: ImageRecord) -> dict[str, Any]:
         "obscore": dict(record.obscore),
         "imported": record.imported,
     }
-
-
-def _record(row: Row[Any]) -> ImageRecord:
-    return ImageRecord(
-        key=ImageKey(row.name, row.image_id),
-        uri=row.uri,
-        size_bytes=row.size_bytes,
-        md5=row.md5,
-        signature=row.signature,
-        media_type=row.media_type,
-        index_path=row.index_path,
-        planes={PlaneKind(kind): hdu for kind, hdu in row.planes.items()},
-        progenitors=tuple(row.progenitors),
-        released=row.released,
-        release=row.release,
-        obscore=row.obscore,
-        imported=row.imported,
-    )
