@@ -117,7 +117,10 @@ def _stamp(spread: GaussianMix, x: float, y: float, box: int) -> npt.NDArray[np.
     grid = np.arange(-box, box + 1)
     squares = (grid[None, :] - (x - round(x))) ** 2 + (grid[:, None] - (y - round(y))) ** 2
     terms = spread.share / (2 * np.pi * spread.variance)
-    return np.sum(terms * np.exp(-squares[..., None] / (2 * spread.variance)), axis=-1)
+    light: npt.NDArray[np.float64] = np.sum(
+        terms * np.exp(-squares[..., None] / (2 * spread.variance)), axis=-1
+    )
+    return light
 
 
 def _isolated_stars(

@@ -54,14 +54,15 @@ def _fill(context: ProcessContext, files: Path) -> None:
         if listed is not None:
             rule = AccessRule(access=Access.GROUP, group="team", listed=listed)
             context.rights.set_rule(Resource.of_collection(name), rule, by=OPERATOR)
-    for collection, image_id, changes in (
+    wanted: list[tuple[str, str, dict[str, Any]]] = [
         ("visits", "v1", {}),
         ("visits", "v2", {"t_min": 60100.0, "t_max": 60100.5}),
         ("visits", "g1", {"band": "g", "em_min": 4e-7, "em_max": 5.5e-7}),
         ("secret", "s1", {}),
         ("listed", "l1", {}),
         *(("many", f"m{n}", {}) for n in range(5)),
-    ):
+    ]
+    for collection, image_id, changes in wanted:
         path = files / f"{collection}_{image_id}.fits"
         record = write_field(path, folder, angle_deg=10.0)
         records.append(
@@ -112,7 +113,7 @@ def worker(home: Path) -> Iterator[None]:
 
 
 async def run(
-    client: httpx.AsyncClient, headers: Mapping[str, str] | None = None, **sent: Any
+    client: httpx.AsyncClient, *, headers: Mapping[str, str] | None = None, **sent: Any
 ) -> tuple[ET.Element, str]:
     """Run a job to its end; return its document and its address."""
     made = await client.post("/api/mosaic", data={"PHASE": "RUN", **sent}, headers=headers)
@@ -135,7 +136,12 @@ def message_of(document: ET.Element) -> str:
 
 
 async def test_a_coadd_of_chosen_visits_is_made(client: httpx.AsyncClient) -> None:
-    asked = {"COLLECTION": "visits", "CIRCLE": CIRCLE, "BAND": "r", "SCALE": "2"}
+    asked: dict[str, Any] = {
+        "COLLECTION": "visits",
+        "CIRCLE": CIRCLE,
+        "BAND": "r",
+        "SCALE": "2",
+    }
     estimate = (await client.get("/api/mosaic/estimate", params=asked)).json()
     assert (estimate["images"], estimate["images_not_readable"]) == (2, 0)
     assert estimate["combine"] == "weighted"
@@ -191,7 +197,7 @@ async def test_rights_hold(
 ) -> None:
     image = {"secret": "s1", "listed": "l1"}[kind]
     chosen = {"COLLECTION": kind} if way == "collection" else {"ID": did(kind, image)}
-    asked = {**chosen, "CIRCLE": CIRCLE}
+    asked: dict[str, Any] = {**chosen, "CIRCLE": CIRCLE}
     answer = await client.get("/api/mosaic/estimate", params=asked, headers=tokens[who])
     if who == "ada":
         assert answer.status_code == 200
@@ -199,7 +205,7 @@ async def test_rights_hold(
         assert answer.status_code == 404
     else:
         assert answer.status_code == (401 if who == "anonymous" else 403)
-    document, _ = await run(client, tokens[who], **asked)
+    document, _ = await run(client, headers=tokens[who], **asked)
     assert phase_of(document) == ("COMPLETED" if who == "ada" else "ERROR")
 
 
@@ -218,7 +224,7 @@ async def test_rights_hold(
     ids=["nowhere", "wide", "many", "collection", "image", "path", "all-sky", "no-region"],
 )
 async def test_what_cannot_be_made_is_refused(
-    client: httpx.AsyncClient, asked: dict[str, str], status: int, says: str
+    client: httpx.AsyncClient, asked: dict[str, Any], status: int, says: str
 ) -> None:
     answer = await client.get("/api/mosaic/estimate", params=asked)
     assert answer.status_code == status, answer.text

@@ -7,6 +7,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
@@ -71,7 +72,7 @@ def make(
     return hdus
 
 
-def expected(hdus: fits.HDUList) -> np.ndarray:  # type: ignore[type-arg] # of float64
+def expected(hdus: fits.HDUList) -> npt.NDArray[np.float64]:
     """Return the light of the sky in the pixels of a mosaic (nJy a pixel)."""
     header, size = hdus["IMAGE"].header, hdus["IMAGE"].data.shape[0]
     assert hdus["IMAGE"].data.shape[1] == size

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
@@ -60,7 +62,7 @@ async def _estimate(request: Request, state: State, caller: Caller) -> MosaicEst
 
 
 def _planned(
-    state: ApiState, caller: Principal, pairs: list[tuple[str, str]], address: str | None
+    state: ApiState, caller: Principal, pairs: Sequence[tuple[str, str]], address: str | None
 ) -> MosaicEstimate:
     asked = read_mosaic_request(pairs, authority=state.settings.server.authority)
     cancel = QueryCancel(seconds=state.settings.images.sync_seconds)

@@ -295,7 +295,7 @@ def _needs_demo_images(settings: Settings) -> bool:
             states.append(json.loads(path.read_text(encoding="utf-8")).get("state"))
         except (OSError, ValueError, AttributeError):
             states.append(None)
-    return states[0] == "ready" and states[1] != "ready"
+    return bool(states[0] == "ready" and states[1] != "ready")
 
 
 def _prepare(settings: Settings) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -39,7 +39,7 @@ _BANDS: Final = {
     "y": (950e-9, 1080e-9),
 }
 """Edges (m) of LSST's filters, which the simulated camera has."""
-_ABOUT: Final = {
+_ABOUT: Final[Mapping[str, tuple[str, str, Mapping[str, str | int | float | None]]]] = {
     VISITS: (
         "Visits of the demo survey",
         "Simulated images of one detector each, rows of demo.visit, with masks and variances.",

@@ -15,7 +15,7 @@ from astrolabe.images.regions import SkyRegion, outline_points
 from astrolabe.images.wcs import ImageWcs
 from astrolabe.images.wcs_cards import is_wcs_keyword
 from astrolabe.sky.regions import Circle
-from astrolabe.sky.vectors import unit_vectors
+from astrolabe.sky.vectors import FloatArray, unit_vectors
 
 __all__ = ["OutputGrid", "grid_of_header", "grid_of_region"]
 
@@ -143,7 +143,7 @@ def grid_of_header(text: str, *, most_mpix: float) -> OutputGrid:
     return OutputGrid(wcs, shape, own)
 
 
-def _outline(region: SkyRegion, scale_arcsec: float) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg] # as outline_points
+def _outline(region: SkyRegion, scale_arcsec: float) -> tuple[FloatArray, FloatArray]:
     step = max(scale_arcsec / 3600.0, 1e-4)
     ra, dec = outline_points(region, step)
     if not len(ra):

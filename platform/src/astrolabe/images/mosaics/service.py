@@ -213,7 +213,7 @@ class MosaicService:
         dids: list[str] = []
         try:
             for batch in running:
-                dids += batch.column(0).to_pylist()
+                dids += [str(did) for did in batch.column(0).to_pylist()]
         finally:
             running.close()
         self._require_few(len(dids))
