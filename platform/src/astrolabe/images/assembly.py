@@ -15,10 +15,10 @@ from astrolabe.identity.rights import Rights
 from astrolabe.images.access import ImageAccess
 from astrolabe.images.files import ImageFiles, S3Options
 from astrolabe.images.hips.services import HipsServices
+from astrolabe.images.links.of_images import LinkedImages
 from astrolabe.images.obscore.publish import ObsCorePublisher
 from astrolabe.images.obscore.row_rules import ObsCoreRowRules
 from astrolabe.images.reader import ImageReader
-from astrolabe.images.links.of_images import LinkedImages
 from astrolabe.images.store import ImageStore
 
 __all__ = ["ImageOptions", "ImageServices"]
