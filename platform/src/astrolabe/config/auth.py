@@ -30,8 +30,8 @@ class AuthSettings(Section):
     )
     anonymous: Strings = Field(
         ("*",),
-        description="Services that may be used without a login (tap, scs, sia, soda, datalink, images, hips); "
-        "`*` for all.",
+        description="Services that may be used without a login (tap, scs, sia, soda, datalink, "
+        "images, mosaic, hips); `*` for all.",
     )
     secret_key: SecretStr | None = Field(
         None,
