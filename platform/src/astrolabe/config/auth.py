@@ -31,7 +31,7 @@ class AuthSettings(Section):
     anonymous: Strings = Field(
         ("*",),
         description="Services that may be used without a login (tap, scs, sia, soda, datalink, "
-        "images, mosaic, hips); `*` for all.",
+        "images, hips); `*` for all.",
     )
     secret_key: SecretStr | None = Field(
         None,
