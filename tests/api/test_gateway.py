@@ -50,6 +50,12 @@ async def test_health_is_503_with_the_same_document_until_all_is_there(tmp_path:
         assert making.json()["parts"]["tap"]["state"] == "ok"
         state_file.write_text('{"state": "ready"}')
         assert (await client.get("/health")).status_code == 200
+        # Images come later, and nothing waits for them.
+        (settings.home / "demo-images.json").write_text('{"state": "making"}')
+        later = await client.get("/health")
+        assert (later.status_code, later.json()["ready"]) == (200, True)
+        assert later.json()["parts"]["images"]["state"] == "starting"
+        assert later.json()["parts"]["demo"]["state"] == "ok"
 
 
 @pytest.mark.asyncio
