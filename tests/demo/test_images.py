@@ -196,7 +196,9 @@ def test_a_visit_shows_variable_stars_as_bright_as_they_were_then(
 ) -> None:
     visits = [image for image in planned if image.collection == VISITS]
     differences = []
-    for image in visits[:5]:
+    for image in visits:
+        if differences:
+            break
         frame = draw_visit(survey, image.visit, image.detector)
         for kind in (Kind.RR_LYRAE, Kind.LONG_PERIOD, Kind.ECLIPSING_BINARY):
             rows, x, y = _isolated_stars(survey, frame, kind, (17.0, 21.0), image.band)
