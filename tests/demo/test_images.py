@@ -195,7 +195,7 @@ def test_a_visit_shows_variable_stars_as_bright_as_they_were_then(
     survey: Survey, planned: list[DemoImage]
 ) -> None:
     visits = [image for image in planned if image.collection == VISITS]
-    differences = []
+    differences: list[float] = []
     for image in visits:
         if differences:
             break

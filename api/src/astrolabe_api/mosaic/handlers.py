@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
@@ -11,14 +12,16 @@ from starlette.concurrency import run_in_threadpool
 from astrolabe.catalogs.cancel import QueryCancel
 from astrolabe.identity import Principal
 from astrolabe.images.mosaics.request import read_mosaic_request
+from astrolabe.images.mosaics.runner import MOSAIC_JOB
 from astrolabe_api.common.auth import Caller, requires
 from astrolabe_api.common.params import read_parameters
 from astrolabe_api.common.requests import notes_of
 from astrolabe_api.common.state import ApiState, State
-from astrolabe_api.common.uws import uws_router
-from astrolabe_api.mosaic.jobs import MOSAIC_PATH, MosaicJobs
+from astrolabe_api.common.uws import FileJobs, uws_router
 
 __all__ = ["MOSAIC_PATH", "mosaic_routers"]
+
+MOSAIC_PATH: Final = "/api/mosaic"
 
 
 class MosaicEstimate(BaseModel):
@@ -52,7 +55,7 @@ def mosaic_routers() -> tuple[APIRouter, ...]:
             name=f"mosaic_estimate_{method.lower()}",
         )
     # Before the jobs, whose ids would take any name.
-    return router, uws_router(MosaicJobs(), access=read)
+    return router, uws_router(FileJobs(MOSAIC_JOB, MOSAIC_PATH), access=read)
 
 
 async def _estimate(request: Request, state: State, caller: Caller) -> MosaicEstimate:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from astrolabe.core.errors import BadParameterError
+from astrolabe.images.soda.runner import SODA_JOB
 from astrolabe_api.common.auth import Caller, public, requires
 from astrolabe_api.common.availability import availability
 from astrolabe_api.common.descriptors import CUTOUT_PATH
@@ -16,9 +17,8 @@ from astrolabe_api.common.errors import add_challenges
 from astrolabe_api.common.params import read_parameters
 from astrolabe_api.common.requests import is_head, notes_of
 from astrolabe_api.common.state import State, takes_anonymous
-from astrolabe_api.common.uws import uws_router
+from astrolabe_api.common.uws import FileJobs, uws_router
 from astrolabe_api.soda.capabilities import capabilities_document
-from astrolabe_api.soda.jobs import SodaJobs
 from astrolabe_api.soda.sync import sync_response
 
 __all__ = ["CUTOUT_PATH", "soda_routers"]
@@ -49,7 +49,7 @@ def soda_routers() -> tuple[APIRouter, ...]:
             include_in_schema=len(methods) == 1,
             dependencies=[access],
         )
-    return router, uws_router(SodaJobs(), access=read)
+    return router, uws_router(FileJobs(SODA_JOB, f"{CUTOUT_PATH}/async"), access=read)
 
 
 async def _cut(request: Request, state: State, caller: Caller) -> Response:
