@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 import numpy as np
 import pytest
@@ -180,8 +181,9 @@ def test_an_image_is_shown(sky: Platform, page: Page) -> None:
     assert fitted.max() > 150
 
 
-def test_an_image_lies_over_a_picture(sky: Platform, page: Page) -> None:
-    cutout = "/api/images/tiny/rb"
+def test_a_cutout_lies_over_a_picture(sky: Platform, page: Page) -> None:
+    region = {"ID": "ivo://astrolabe.invalid/tiny?rb", "CIRCLE": f"{RA + 0.2} {DEC} 0.15"}
+    cutout = quote(f"/api/cutout/sync?{urlencode(region)}", safe="")
     without = shown(page, f"{sky.address}/sky?hips=tiny.object&{FIELD}")
     picture = shown(page, f"{sky.address}/sky?hips=tiny.object&{FIELD}&fits={cutout}")
     keep(page, "sky-fits-over")

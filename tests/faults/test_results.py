@@ -19,7 +19,17 @@ import pytest
 
 from tests.support.platform import RunningPlatform, running_platform
 
-from .support import HUGE, ROWS, job_id, phase, resident_bytes, submit, wait_for, wait_for_end
+from .support import (
+    HUGE,
+    ROWS,
+    import_table,
+    job_id,
+    phase,
+    resident_bytes,
+    submit,
+    wait_for,
+    wait_for_end,
+)
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(180)]
 
@@ -177,9 +187,11 @@ def test_a_slow_reader_of_a_stored_result_costs_no_memory(platform: RunningPlatf
     assert most - before < 300_000_000
 
 
-def test_a_disk_with_no_space_left(tmp_path: Path, table_home: Path) -> None:
+def test_a_disk_with_no_space_left(tmp_path: Path) -> None:
     """A file system that is truly full, not only a limit for a process."""
-    command = [sys.executable, "-m", "tests.faults.full_disk", str(table_home), str(tmp_path)]
+    # A home of its own: the worker of a platform could take the jobs, whose disk is not full.
+    home = import_table(tmp_path)
+    command = [sys.executable, "-m", "tests.faults.full_disk", str(home), str(tmp_path)]
     # Where nobody but root may mount, a limit to the size of files takes the disk's place.
     may_mount = subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False)
     command = ["unshare", "-rm", *command] if may_mount.returncode == 0 else [*command, "--limit"]
