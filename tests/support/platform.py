@@ -108,7 +108,8 @@ def running_platform(
     """Start `astrolabe up` on a free port and wait until it answers; end it afterwards."""
     log = (home.parent / f"{home.name}-up.log").open("ab")
     command = [sys.executable, "-m", "astrolabe.cli.main", "up", "--home", str(home)]
-    command += ["--port", "0"] + ([] if demo else ["--no-demo"])
+    # The survey's images take a processor for minutes; tests of images bring their own.
+    command += ["--port", "0", "--no-demo-images" if demo else "--no-demo"]
     process = subprocess.Popen(
         command, stdout=log, stderr=subprocess.STDOUT, env=environment(extra)
     )

@@ -47,6 +47,11 @@ _PORT_WAIT_SECONDS = 12.0
 )
 @click.option("--demo/--no-demo", default=True, help="Make the demo survey in an empty home.")
 @click.option(
+    "--demo-images/--no-demo-images",
+    default=True,
+    help="Draw the demo survey's images too, in the background.",
+)
+@click.option(
     "--notebooks/--no-notebooks", default=True, help="Start the notebook hub where it is installed."
 )
 @click.option(
@@ -56,7 +61,7 @@ _PORT_WAIT_SECONDS = 12.0
     help="Processes that serve HTTP.  [default: 1]",
 )
 @settings_options
-def up(*, settings: Settings, demo: bool, notebooks: bool) -> None:
+def up(*, settings: Settings, demo: bool, demo_images: bool, notebooks: bool) -> None:
     """Run the whole platform on this machine.
 
     Starts the gateways and a worker, keeps them running and prints the address and a link that logs
@@ -69,7 +74,7 @@ def up(*, settings: Settings, demo: bool, notebooks: bool) -> None:
     lock = HomeLock(settings.paths.run)
     try:
         with closing(_Console(settings.paths.logs / "supervisor.log")) as console:
-            _Platform(settings, console, demo=demo).run()
+            _Platform(settings, console, demo=demo, images=demo and demo_images).run()
     finally:
         lock.release()
 
@@ -116,14 +121,15 @@ class _Console:
 class _Platform:
     """One run of the platform: what is started, and when it is ready."""
 
-    def __init__(self, settings: Settings, console: _Console, *, demo: bool) -> None:
+    def __init__(self, settings: Settings, console: _Console, *, demo: bool, images: bool) -> None:
         self._settings = settings
         self._console = console
         self._supervisor = Supervisor(logs=settings.paths.logs, echo=self._echo)
         self._answering = threading.Event()  # all parts but the demo
         self._announced = False
         self._with_demo = demo and _needs_demo(settings)
-        self._with_images = demo and not self._with_demo and _needs_demo_images(settings)
+        self._wants_images = images
+        self._with_images = images and not self._with_demo and _needs_demo_images(settings)
         self._demo_environment: dict[str, str] = {}
         self._failure: str | None = None
         self._login_link: str | None = None
@@ -256,7 +262,7 @@ class _Platform:
             return
         if status == 0:
             self._console.say("The demo survey is ready: try SELECT TOP 5 * FROM demo.object")
-            if _needs_demo_images(self._settings):
+            if self._wants_images and _needs_demo_images(self._settings):
                 self._console.say("Its images are being made in the background")
                 self._add_demo("demo-images", "--images")
         else:
