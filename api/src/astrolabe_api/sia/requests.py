@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -200,8 +199,3 @@ def _output(wanted: str | None) -> OutputFormat:
     if output.name != resolve_format(None).name or (wanted is not None and "b2" in wanted.lower()):
         return output
     return replace(resolve_format("votable/td"), mime=output.mime, gzip=output.gzip)
-
-
-def is_open(value: float) -> bool:
-    """Whether an end of an interval is no limit."""
-    return math.isinf(value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,9 +11,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
-from typing_extensions import override
 
 from astrolabe.cli.access import apply_rule, rule_options
+from astrolabe.cli.lazy_group import LazyGroup
 from astrolabe.cli.options import settings_options
 
 if TYPE_CHECKING:
@@ -41,25 +40,7 @@ _ADMINISTRATION = {
 _SHOWN_REFUSED = 20
 
 
-class _ImageGroup(click.Group):
-    """Knows where the commands of administration are; loads them when one is asked for."""
-
-    @override
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*super().list_commands(ctx), *_ADMINISTRATION]
-
-    @override
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _ADMINISTRATION:
-            return super().get_command(ctx, cmd_name)
-        module, _, attribute = _ADMINISTRATION[cmd_name].partition(":")
-        command = getattr(importlib.import_module(f"astrolabe.cli.{module}"), attribute)
-        if not isinstance(command, click.Command):
-            raise TypeError(f"{cmd_name} is not a command")
-        return command
-
-
-@click.group(cls=_ImageGroup)
+@click.group(cls=LazyGroup, elsewhere=_ADMINISTRATION)
 def image() -> None:
     """Import, list and remove images."""
 

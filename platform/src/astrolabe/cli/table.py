@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +10,8 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
-from typing_extensions import override
 
+from astrolabe.cli.lazy_group import LazyGroup
 from astrolabe.cli.options import settings_options
 
 if TYPE_CHECKING:
@@ -33,25 +32,7 @@ _ADMINISTRATION = {
 """Commands in other modules of `astrolabe.cli`, and what they are called there."""
 
 
-class _TableGroup(click.Group):
-    """Knows where the commands of administration are; loads them when one is asked for."""
-
-    @override
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*super().list_commands(ctx), *_ADMINISTRATION]
-
-    @override
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _ADMINISTRATION:
-            return super().get_command(ctx, cmd_name)
-        module, _, attribute = _ADMINISTRATION[cmd_name].partition(":")
-        command = getattr(importlib.import_module(f"astrolabe.cli.{module}"), attribute)
-        if not isinstance(command, click.Command):
-            raise TypeError(f"{cmd_name} is not a command")
-        return command
-
-
-@click.group(cls=_TableGroup)
+@click.group(cls=LazyGroup, elsewhere=_ADMINISTRATION)
 def table() -> None:
     """Import, list and remove tables."""
 

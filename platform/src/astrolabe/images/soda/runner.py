@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -29,16 +28,6 @@ BUNDLE_RESULT: Final = "cutouts"
 """The one result of a job whose form holds many cutouts."""
 
 _TEXT_MIME: Final = "text/plain; charset=utf-8"
-
-
-@contextmanager
-def _removed_on_error(path: Path) -> Iterator[None]:
-    """Leave no half of a file when a cutout fails."""
-    try:
-        yield
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
 
 
 class SodaJobRunner:
@@ -141,7 +130,6 @@ class SodaJobRunner:
         name = f"{result_id}{request.output.extension}"
         with (
             self._results.writing(job.job_id, name) as path,
-            _removed_on_error(path),
             path.open("wb") as file,
         ):
             for chunk in self._soda.cutout(request, key, stencil, found, cutting):
@@ -181,7 +169,7 @@ class SodaJobRunner:
 
     def _bundle(self, job: Job, request: SodaRequest, found: Found, cutting: Cutting) -> JobResult:
         name = f"{BUNDLE_RESULT}{request.output.extension}"
-        with self._results.writing(job.job_id, name) as path, _removed_on_error(path):
+        with self._results.writing(job.job_id, name) as path:
             self._soda.bundle(request, found, cutting, path)
             size = path.stat().st_size
         return self._bundle_result(job, request, name, size)
@@ -196,7 +184,7 @@ class SodaJobRunner:
             most=self._soda.most_stamps,
         )
         name = f"{BUNDLE_RESULT}{request.output.extension}"
-        with self._results.writing(job.job_id, name) as path, _removed_on_error(path):
+        with self._results.writing(job.job_id, name) as path:
             self._soda.stamps(
                 request,
                 positions,
