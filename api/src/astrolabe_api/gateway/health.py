@@ -61,12 +61,13 @@ class HealthChecks:
 
     def look(self) -> Health:
         """Return the state as it is now; blocks while tables are asked for the first time."""
+        # Before the tables: where it says that all are there, they are looked for after that.
+        demo = self._demo()
         parts = {"database": self._database()}
         if parts["database"].state == "ok":
             parts["tap"] = self._tap()
         else:
             parts["tap"] = Part(state="failed", detail="needs the database")
-        demo = self._demo()
         if demo is not None:
             parts["demo"] = demo
         # Images come later: nobody need wait for them.
@@ -87,7 +88,7 @@ class HealthChecks:
 
     def _tap(self) -> Part:
         try:
-            view = self._context.catalog.view()
+            view = self._context.catalog.view(fresh=True)
             with self._lock:
                 if self._checked_view is not view:
                     self._ask_tables(view)

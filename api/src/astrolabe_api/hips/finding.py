@@ -116,25 +116,31 @@ def hips_records(state: ApiState, caller: Principal) -> list[dict[str, str]]:
     return records
 
 
-def find_entry(view: StoredView, name: str) -> TableEntry:
+def find_entry(state: ApiState, caller: Principal, name: str) -> TableEntry:
     """Return the table that a name ``schema.table`` means, in any case of letters.
 
     Raises
     ------
     NotFoundError
-        Raised if there is none in `view`.
+        Raised if there is none that `caller` may read.
     """
     folded = name.lower()
-    for entry in view.entries.values():
-        if folded in {entry.meta.qualified_name.lower(), entry.meta.adql_name.lower()}:
-            return entry
-    raise NotFoundError(f"There is no table {name[:200]!r}; /api/tap/tables lists those there are.")
+
+    def search(view: StoredView) -> TableEntry:
+        for entry in view.entries.values():
+            if folded in {entry.meta.qualified_name.lower(), entry.meta.adql_name.lower()}:
+                return entry
+        raise NotFoundError(
+            f"There is no table {name[:200]!r}; /api/tap/tables lists those there are."
+        )
+
+    return state.context.readable.find(caller, search)
 
 
 def _of_table(state: ApiState, caller: Principal, name: str, path: str) -> HipsFile | None:
     if not caller.is_anonymous and "read:tap" not in caller.scopes:
         raise ForbiddenError("This needs the scope read:tap, which your token does not have.")
-    entry = find_entry(state.context.readable.view(caller), name)
+    entry = find_entry(state, caller, name)
     coverage = state.context.images.hips.tables.of(entry)
     if path == _PROPERTIES:
         return _text(format_properties(_table_record(state, entry, coverage)))

@@ -96,7 +96,7 @@ async def _moc(request: Request, table: str, state: State, caller: Caller) -> Re
     form = find_moc_form(given.response_format())
 
     def find() -> tuple[bytes, str]:
-        entry = find_entry(state.context.readable.view(caller), table)
+        entry = find_entry(state, caller, table)
         coverage = state.context.images.hips.tables.of(entry)
         return moc_bytes(coverage.moc, form), entry.meta.qualified_name
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from astrolabe.catalogs.view import StoredView
 from astrolabe.identity import Principal
 from astrolabe_api.common.auth import Caller, public, requires
 from astrolabe_api.common.availability import availability
@@ -85,19 +86,23 @@ async def _table_availability(
 
 
 async def _find(state: ApiState, name: str, caller: Principal) -> ConeTable:
-    view = await run_in_threadpool(state.context.readable.view, caller)
-    with hiding(state, caller):
+    def search(view: StoredView) -> ConeTable:
         return find_cone_table(view, name)
+
+    with hiding(state, caller):
+        return await run_in_threadpool(state.context.readable.find, caller, search)
 
 
 def _document(state: ApiState, name: str | None, caller: Principal) -> Document:
-    view = state.context.readable.view(caller)
+    readable = state.context.readable
     base = state.url(SCS_PATH)
     if name is None:
+        view = readable.view(caller)
         tables, own = cone_tables(view), base
     else:
-        tables = (find_cone_table(view, name),)
-        own = f"{base}/{quote(tables[0].meta.adql_name)}"
+        view, found = readable.find(caller, lambda view: (view, find_cone_table(view, name)))
+        tables = (found,)
+        own = f"{base}/{quote(found.meta.adql_name)}"
     return capabilities_document(
         view,
         tables,

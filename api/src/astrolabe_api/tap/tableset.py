@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from astrolabe.catalogs.model import CatalogView
 from astrolabe.catalogs.per_view import PerView
 from astrolabe.catalogs.tap_schema import visible_keys
+from astrolabe.catalogs.view import StoredView
 from astrolabe.core.errors import BadParameterError, NotFoundError
 from astrolabe.factory import ProcessContext
 from astrolabe.identity import Principal
@@ -106,8 +107,11 @@ class TablesetCache:
         NotFoundError
             Raised if there is no such table.
         """
-        view = context.readable.view(caller)
-        return Document(_writer(context, view, options).table(name))
+
+        def search(view: StoredView) -> Document:
+            return Document(_writer(context, view, options).table(name))
+
+        return context.readable.find(caller, search)
 
 
 def _writer(context: ProcessContext, view: CatalogView, options: TablesetOptions) -> _Writer:

@@ -11,10 +11,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from astrolabe.catalogs.model import RowFilter
 from astrolabe.catalogs.view import StoredView, TableEntry
+from astrolabe.core.errors import NotFoundError, UnknownColumnError, UnknownTableError
 from astrolabe.identity import ANONYMOUS, Principal
 from astrolabe.identity.access import PUBLIC, Grant, Resource
 from astrolabe.identity.authority import PLATFORM
@@ -25,6 +26,7 @@ __all__ = ["ReadableCatalog", "RowRule", "RowRules"]
 _KEPT_VIEWS: Final = 64
 
 _Name = tuple[str, str]
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,12 +100,17 @@ class _Shares:
         return cls(view, policy, readers, rules, matter, row_readers)
 
 
+class _Catalog(Protocol):
+    def view(self, *, fresh: bool = False) -> StoredView:
+        """Return all tables as they are now or, unless `fresh`, were a second ago."""
+
+
 class ReadableCatalog:
     """Views of the catalog as callers may see it.  Safe to use from many threads.
 
     Parameters
     ----------
-    view
+    catalog
         Gives the view of all tables.
     rights
         Says who may read.
@@ -112,19 +119,40 @@ class ReadableCatalog:
     """
 
     def __init__(
-        self, view: Callable[[], StoredView], rights: Rights, *, row_rules: RowRules = _no_rules
+        self, catalog: _Catalog, rights: Rights, *, row_rules: RowRules = _no_rules
     ) -> None:
-        self._view = view
+        self._catalog = catalog
         self._rights = rights
         self._row_rules = row_rules
         self._lock = threading.Lock()
         self._shares: _Shares | None = None
         self._views: OrderedDict[frozenset[Grant], StoredView] = OrderedDict()
 
+    def find(self, principal: Principal, search: Callable[[StoredView], _T]) -> _T:
+        """Return what `search` finds in the tables that a caller may read.
+
+        A view may be a second old.  If `search` misses something in it, it gets the present one:
+        whoever has just published a table can use it at once, in every process.
+
+        Raises
+        ------
+        NotFoundError, UnknownTableError, UnknownColumnError
+            Raised if `search` raised it, of the present view too.
+        """
+        view = self.view(principal)
+        try:
+            return search(view)
+        except (NotFoundError, UnknownTableError, UnknownColumnError):
+            self._catalog.view(fresh=True)
+            present = self.view(principal)
+            if present is view:
+                raise
+        return search(present)
+
     def view(self, principal: Principal) -> StoredView:
         """Return the tables that a caller may read, as they are now or were a second ago."""
         if principal is PLATFORM:
-            return self._view()
+            return self._catalog.view()
         shares = self._present_shares()
         key = shares.policy.grants_of(principal) & shares.that_matter
         with self._lock:
@@ -143,10 +171,10 @@ class ReadableCatalog:
 
     def hides_something(self) -> bool:
         """Whether a login could show more than an anonymous caller sees."""
-        return self._rights.anonymous_may_miss or self.view(ANONYMOUS) is not self._view()
+        return self._rights.anonymous_may_miss or self.view(ANONYMOUS) is not self._catalog.view()
 
     def _present_shares(self) -> _Shares:
-        view, policy = self._view(), self._rights.policy()
+        view, policy = self._catalog.view(), self._rights.policy()
         rules = self._row_rules(view)
         shares = self._shares
         if (

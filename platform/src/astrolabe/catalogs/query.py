@@ -17,8 +17,10 @@ from astrolabe.adql.tree import CheckedQuery
 from astrolabe.catalogs.engine import CancelToken, Engine, FileScan, QueryPlan, ResultStream
 from astrolabe.catalogs.identifying import find_identifiers
 from astrolabe.catalogs.model import CatalogView
+from astrolabe.catalogs.permissions import ReadableCatalog
 from astrolabe.catalogs.planning import RowGroups, metadata_answer, plan_query
 from astrolabe.catalogs.uploads import UPLOAD_SCHEMA, UploadedTable
+from astrolabe.catalogs.view import StoredView
 from astrolabe.core.clock import format_utc, utc_now
 from astrolabe.core.errors import BadParameterError, TooLargeError
 from astrolabe.identity import Principal
@@ -160,8 +162,8 @@ class QueryService:
 
     Parameters
     ----------
-    view
-        Gives the catalog's present view as a caller may see it.
+    readable
+        Gives the catalog's view as a caller may see it.
     metadata_tables
         Gives TAP_SCHEMA of a view.
     engine
@@ -181,7 +183,7 @@ class QueryService:
     def __init__(
         self,
         *,
-        view: Callable[[Principal], SearchableView],
+        readable: ReadableCatalog,
         metadata_tables: Callable[[CatalogView], MetadataTables],
         engine: Engine,
         maxrec_default: int,
@@ -194,7 +196,7 @@ class QueryService:
     ) -> None:
         self._row_groups = row_groups
         self._quotas = quotas
-        self._view = view
+        self._readable = readable
         self._metadata_tables = metadata_tables
         self._engine = engine
         self._maxrec_default = maxrec_default
@@ -218,7 +220,15 @@ class QueryService:
             Raised if the caller may have no rows at all.
         """
         maxrec = self._within_quota(self._checked_limits(request), principal)
-        view = self._view(principal)
+
+        def prepared(view: StoredView) -> PreparedQuery:
+            return self._prepared(request, principal, view, maxrec)
+
+        return self._readable.find(principal, prepared)
+
+    def _prepared(
+        self, request: QueryRequest, principal: Principal, view: StoredView, maxrec: int
+    ) -> PreparedQuery:
         lookup = _Lookup(view, self._metadata_tables(view), request.uploads, principal)
         checked = check_query(request.query, lookup)
         memory = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from astrolabe.catalogs.engine import CancelToken
 from astrolabe.catalogs.identifying import OBSCORE_TABLE
 from astrolabe.catalogs.light_curves import LightCurveTable, light_curve_tables
+from astrolabe.catalogs.permissions import ReadableCatalog
 from astrolabe.catalogs.query import QueryRequest, QueryService
 from astrolabe.catalogs.view import StoredView
 from astrolabe.core.errors import AstrolabeError, BadParameterError, NotFoundError
@@ -164,7 +165,7 @@ class LinkedRows:
     ----------
     queries
         Runs queries with the caller's rights.
-    view
+    readable
         The catalog as a caller may see it.
     access, images
         Find images.
@@ -176,20 +177,20 @@ class LinkedRows:
         self,
         *,
         queries: QueryService,
-        view: Callable[[Principal], StoredView],
+        readable: ReadableCatalog,
         access: ImageAccess,
         images: LinkedImages,
         authority: str,
     ) -> None:
         self._queries = queries
-        self._view = view
+        self._readable = readable
         self._access = access
         self._images = images
         self._authority = authority
 
     def table(self, principal: Principal, name: str) -> TableMeta:
         """Return a table that a caller may read; see `find_id_table`."""
-        return find_id_table(self._view(principal), name)
+        return self._readable.find(principal, lambda view: find_id_table(view, name))
 
     def links(
         self, asker: RowAsker, table: TableMeta, row_ids: Sequence[str]
@@ -205,7 +206,7 @@ class LinkedRows:
         row_ids
             Ids as text.
         """
-        curves = light_curve_tables(self._view(asker.principal), table)
+        curves = light_curve_tables(self._readable.view(asker.principal), table)
         budget = _Budget(_MOST_SEARCHES)
         for start in range(0, len(row_ids), _IDS_AT_ONCE):
             some = row_ids[start : start + _IDS_AT_ONCE]
@@ -278,7 +279,7 @@ class LinkedRows:
 
     def _add_images(self, asker: RowAsker, rows: dict[str, RowLinks], budget: _Budget) -> None:
         """Find the images at the rows' positions: combined ones, or else single ones."""
-        view = self._view(asker.principal)
+        view = self._readable.view(asker.principal)
         if not any(meta.qualified_name.lower() == OBSCORE_TABLE for meta in _metas(view)):
             return
         placed = [literal for literal, row in rows.items() if row.ra_deg is not None]
