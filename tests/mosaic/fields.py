@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def write_field(
     header["BUNIT"] = unit
     ra, dec = pixel_sky(header, size)
     value = brightness(ra, dec) + offset
-    if "arcsec" not in unit:
+    if "arcsec" not in unit and "sr" not in unit:
         value = value * pixel_areas(header, size)
     mask = np.zeros((size, size), np.int16)
     for row, column, bits in spots:
@@ -121,10 +122,65 @@ def write_field(
         noise = np.full((size, size), variance, np.float32)
         hdus.append(fits.ImageHDU(noise, header, name="VARIANCE"))
     hdus.writeto(path)
+    return _record(path, folder, header, unit, planes=planes, size=size)
+
+
+def write_stars(
+    path: Path,
+    folder: Path,
+    stars: Mapping[tuple[float, float], float],
+    *,
+    zero_point: float,
+    unit: str = "",
+    cards: Mapping[str, Any] | None = None,
+    level: float = 0.0,
+    sigma_njy: float = 10.0,
+    size: int = 120,
+    **wcs: float,
+) -> ImageRecord:
+    """Write an image of round stars without noise on an empty sky; return its record.
+
+    Parameters
+    ----------
+    stars
+        Magnitude by position (deg).
+    zero_point
+        Magnitude of one unit of a pixel.
+    cards
+        Of the primary header: those that say the zero point.
+    level
+        Added to every pixel, in the image's unit for a square arcsecond.
+    sigma_njy
+        What the variances say of each pixel.
+    """
+    header = sky_header(size=size, **wcs)
+    scale = wcs.get("scale_arcsec", 2.0)
+    y, x = np.mgrid[:size, :size]
+    value = np.full((size, size), level * scale**2)
+    for (ra, dec), magnitude in stars.items():
+        x0, y0 = (float(n) for n in WCS(header).all_world2pix(ra, dec, 0))
+        width = 5.0 / scale  # the same on the sky in all images
+        shape = np.exp(-((x - x0) ** 2 + (y - y0) ** 2) / (2 * width**2)) / (2 * np.pi * width**2)
+        value += 10 ** (0.4 * (zero_point - magnitude)) * shape
+    if unit:
+        header["BUNIT"] = unit
+    hdus = fits.HDUList([fits.PrimaryHDU()])
+    hdus[0].header.update(cards or {})
+    hdus.append(fits.ImageHDU(value.astype(np.float32), header, name="IMAGE"))
+    hdus.append(fits.ImageHDU(np.zeros((size, size), np.int16), header, name="MASK"))
+    noise = (sigma_njy * 10 ** (0.4 * (zero_point - 31.4))) ** 2
+    hdus.append(fits.ImageHDU(np.full((size, size), noise, np.float32), header, name="VARIANCE"))
+    hdus.writeto(path)
+    return _record(path, folder, header, unit, planes=True, size=size)
+
+
+def _record(
+    path: Path, folder: Path, header: fits.Header, unit: str, *, planes: bool, size: int
+) -> ImageRecord:
     corners = WCS(header).all_pix2world(
         [[-0.5, -0.5], [size - 0.5, -0.5], [size - 0.5, size - 0.5], [-0.5, size - 0.5]], 0
     )
-    scale = wcs.get("scale_arcsec", 2.0)
+    scale = 3600 * float(np.hypot(header["CD1_1"], header["CD2_1"]))
     return make_record(
         path,
         folder,
@@ -132,7 +188,7 @@ def write_field(
         obscore={
             "dataproduct_type": "image",
             "calib_level": 2,
-            "o_unit": unit,
+            "o_unit": unit or None,
             "s_region": [float(n) for n in corners.ravel()],
             "s_ra": float(corners[:, 0].mean()),
             "s_dec": float(corners[:, 1].mean()),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -15,61 +13,18 @@ from reproject import reproject_interp
 
 from astrolabe.catalogs.cancel import QueryCancel
 from astrolabe.core.errors import BadParameterError, CancelledError, TooLargeError
-from astrolabe.images.model import ImageRecord
-from astrolabe.images.mosaics import making, planning
+from astrolabe.images.mosaics import planning, sampling
 from astrolabe.images.mosaics.grid import grid_of_header, grid_of_region
-from astrolabe.images.mosaics.making import MosaicMaker
-from astrolabe.images.mosaics.planning import MosaicPlan, place_images, resolve_combine
+from astrolabe.images.mosaics.photometry import FluxScale
+from astrolabe.images.mosaics.planning import (
+    MosaicPlan,
+    place_images,
+    resolve_combine,
+)
 from astrolabe.images.mosaics.request import Combine, read_mosaic_request
 from astrolabe.images.regions import parse_pos
 from tests.mosaic.fields import DEC, RA, brightness, pixel_areas, pixel_sky, write_field
-from tests.support.images import image_reader
-
-CIRCLE = f"{RA} {DEC} 0.02"
-
-
-def make(
-    tmp_path: Path,
-    records: Iterable[ImageRecord],
-    *,
-    cancel: QueryCancel | None = None,
-    **parameters: str,
-) -> fits.HDUList:
-    """Make a mosaic of records; return its file."""
-    given = {"COLLECTION": "tests", "SCALE": "2", **parameters}
-    if "WCS" in given:
-        del given["SCALE"]
-    elif "POS" not in given:
-        given.setdefault("CIRCLE", CIRCLE)
-    request = read_mosaic_request(given.items(), authority="a")
-    if request.wcs_text is not None:
-        grid = grid_of_header(request.wcs_text, most_mpix=1.0)
-    else:
-        assert request.region is not None
-        grid = grid_of_region(
-            request.region,
-            scale_arcsec=request.scale_arcsec or 2.0,
-            projection=request.projection,
-            most_mpix=1.0,
-        )
-    kept = list(records)
-    plan = MosaicPlan(
-        grid=grid,
-        images=place_images(grid, kept),
-        combine=resolve_combine(request.combine, kept),
-    )
-    path = tmp_path / "mosaic.fits"
-    maker = MosaicMaker(image_reader(tmp_path), authority="a")
-    maker.make(
-        request,
-        plan,
-        path,
-        cancel=cancel or QueryCancel(seconds=60),
-        progress=lambda _done, _total: None,
-    )
-    hdus = fits.open(BytesIO(path.read_bytes()))
-    hdus.verify("exception")
-    return hdus
+from tests.mosaic.making import CIRCLE, make
 
 
 def expected(hdus: fits.HDUList) -> npt.NDArray[np.float64]:
@@ -197,7 +152,7 @@ def test_blocks_leave_no_seams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     whole = make(tmp_path, records)
     image, weight = whole["IMAGE"].data.copy(), whole["WEIGHT"].data.copy()
     monkeypatch.setattr(planning, "_BLOCK", 37)
-    monkeypatch.setattr(making, "_MOST_BOX_PIXELS", 5_000)
+    monkeypatch.setattr(sampling, "_MOST_BOX_PIXELS", 5_000)
     parts = make(tmp_path, records)
     np.testing.assert_allclose(parts["IMAGE"].data, image, rtol=1e-4)
     np.testing.assert_allclose(parts["WEIGHT"].data, weight, rtol=1e-4)
@@ -209,9 +164,12 @@ def test_blocks_of_a_median_get_smaller_with_more_images(tmp_path: Path) -> None
         parse_pos(f"CIRCLE {CIRCLE}"), scale_arcsec=0.1, projection="TAN", most_mpix=10.0
     )
     images = place_images(grid, [record]) * 2000
-    plan = MosaicPlan(grid=grid, images=images, combine=resolve_combine(None, [record]))
+    output = FluxScale("nJy", 31.4)
+    combine = resolve_combine(None, [record])
+    plan = MosaicPlan(grid=grid, images=images, combine=combine, output=output)
     assert plan.block_side == 1024
-    plan = MosaicPlan(grid=grid, images=images, combine=read_combine("median"))
+    combine = read_combine("median")
+    plan = MosaicPlan(grid=grid, images=images, combine=combine, output=output)
     assert plan.block_side**2 * len(images) * 8 <= 256 << 20
     pixels = np.zeros(grid.shape, np.int8)
     for block in plan.blocks():
@@ -245,7 +203,7 @@ def test_the_header_names_every_image(tmp_path: Path) -> None:
 def test_images_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
     plain = write_field(tmp_path / "a.fits", tmp_path, planes=False)
     other = write_field(tmp_path / "b.fits", tmp_path, unit="adu")
-    with pytest.raises(BadParameterError, match="different units"):
+    with pytest.raises(BadParameterError, match="b has the unit 'adu' and no zero point"):
         make(tmp_path, [plain, other])
     with pytest.raises(BadParameterError, match="needs variances, and tests/a has none"):
         make(tmp_path, [plain], COMBINE="weighted")

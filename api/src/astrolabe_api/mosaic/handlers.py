@@ -39,6 +39,10 @@ class MosaicEstimate(BaseModel):
     result_bytes: int = Field(description="Size of the result, about.")
     estimated_seconds: float = Field(description="Time to make it once it runs, about (s).")
     combine: str = Field(description="How values are combined.")
+    unit: str = Field(description="Unit of the mosaic's pixels; empty if it has none.")
+    zero_point: float | None = Field(
+        description="Magnitude of one unit of a pixel; null if that is not known."
+    )
 
 
 def mosaic_routers() -> tuple[APIRouter, ...]:

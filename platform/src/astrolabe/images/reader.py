@@ -98,6 +98,11 @@ class Plane:
         """Return all pixels; tiles are not kept."""
         return read_box(self.index, self.source, whole_box(self.shape))
 
+    @property
+    def primary_header(self) -> FitsHeader | None:
+        """The header of the file's primary HDU, `None` if this is that one."""
+        return self._primary
+
     @cached_property
     def bare_header(self) -> FitsHeader:
         """The header without what says how pixels are stored, nor sums over all of them.

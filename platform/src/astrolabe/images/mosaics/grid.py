@@ -14,10 +14,10 @@ from astrolabe.images.fits.cards import CardValue, FitsHeader, format_card
 from astrolabe.images.regions import SkyRegion, outline_points
 from astrolabe.images.wcs import ImageWcs
 from astrolabe.images.wcs_cards import is_wcs_keyword
-from astrolabe.sky.regions import Circle
+from astrolabe.sky.regions import Circle, Polygon
 from astrolabe.sky.vectors import FloatArray, unit_vectors
 
-__all__ = ["OutputGrid", "grid_of_header", "grid_of_region"]
+__all__ = ["OutputGrid", "grid_of_header", "grid_of_region", "region_of_grid"]
 
 _MILLION: Final = 1_000_000
 _WIDEST_DEG: Final = 60.0
@@ -141,6 +141,12 @@ def grid_of_header(text: str, *, most_mpix: float) -> OutputGrid:
     if wcs.wcs.naxis != 2:
         raise BadParameterError("WCS must have two axes.")
     return OutputGrid(wcs, shape, own)
+
+
+def region_of_grid(grid: OutputGrid) -> Polygon:
+    """Return the polygon that a grid covers."""
+    outline = grid.wcs.footprint()
+    return Polygon(outline[:, 0].tolist(), outline[:, 1].tolist())
 
 
 def _outline(region: SkyRegion, scale_arcsec: float) -> tuple[FloatArray, FloatArray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -12,14 +12,18 @@ import numpy as np
 from astrolabe.core.errors import BadParameterError
 from astrolabe.images.model import ImageRecord, PlaneKind
 from astrolabe.images.mosaics.grid import OutputGrid
+from astrolabe.images.mosaics.photometry import FluxScale, read_flux_scale, scale_fluxes
 from astrolabe.images.mosaics.request import Combine
 from astrolabe.images.mosaics.resampling import Block
+from astrolabe.images.reader import ImageReader
 
-__all__ = ["MosaicPlan", "PlacedImage", "place_images", "resolve_combine"]
+__all__ = ["MosaicPlan", "PlacedImage", "on_one_scale", "place_images", "resolve_combine"]
 
 _SECONDS_PER_MPIX: Final = 0.4
 _SECONDS_PER_IMAGE: Final = 0.03
 """Measured on one core of a small server; other machines differ by a factor of two."""
+_MATCHING_SHARE: Final = 0.5
+"""Time to match backgrounds, as a share of all else."""
 _MARGIN_PX: Final = 4.0
 _BLOCK: Final = 1024
 _SMALLEST_BLOCK: Final = 64
@@ -29,11 +33,22 @@ _STACK_BYTES: Final = 256 << 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlacedImage:
-    """An image and the rectangle of the grid that it may cover: first and last row and column."""
+    """An image on the grid.
+
+    Parameters
+    ----------
+    record
+        The image.
+    rows, columns
+        The rectangle of the grid that it may cover: first one and the one after the last.
+    factor
+        By what its pixels are multiplied to come to the scale of the mosaic.
+    """
 
     record: ImageRecord
     rows: tuple[int, int]
     columns: tuple[int, int]
+    factor: float = 1.0
 
     def meets(self, block: Block) -> bool:
         """Whether it may have pixels in a block."""
@@ -62,14 +77,25 @@ class MosaicPlan:
         What it is made of, in the order of their names.
     combine
         How values are combined.
+    output
+        What one unit of the mosaic's pixels is.
     unreadable
         Images that the caller may see but not read; they are left out.
+    match_background
+        Whether backgrounds are matched, for which each image is read once more.
     """
 
     grid: OutputGrid
     images: Sequence[PlacedImage]
     combine: Combine
+    output: FluxScale
     unreadable: int = 0
+    match_background: bool = False
+
+    @property
+    def is_surface(self) -> bool:
+        """Whether values are of a solid angle or a beam; else they are of a pixel."""
+        return bool(self.output.surface)
 
     @property
     def resampled_pixels(self) -> int:
@@ -79,14 +105,20 @@ class MosaicPlan:
     @property
     def read_bytes(self) -> int:
         """Bytes of files that are read, about: the share of each that lies on the grid."""
-        return int(sum(image.record.size_bytes * _share(image, self.grid) for image in self.images))
+        once = sum(image.record.size_bytes * _share(image, self.grid) for image in self.images)
+        return int(once * self._readings)
+
+    @property
+    def _readings(self) -> int:
+        return 2 if self.match_background else 1
 
     @property
     def seconds(self) -> float:
         """How long it takes, about (s)."""
-        return (
+        once = (
             self.resampled_pixels / 1e6 * _SECONDS_PER_MPIX + len(self.images) * _SECONDS_PER_IMAGE
         )
+        return once + (once * _MATCHING_SHARE if self.match_background else 0.0)
 
     @property
     def block_side(self) -> int:
@@ -118,9 +150,11 @@ class MosaicPlan:
             "pixels": self.grid.pixels,
             "resampled_pixels": self.resampled_pixels,
             "read_bytes": self.read_bytes,
-            "result_bytes": self.grid.pixels * 8 + 8 * 2880 + 80 * len(self.images),
+            "result_bytes": self.grid.pixels * 8 + 8 * 2880 + 240 * len(self.images),
             "estimated_seconds": round(self.seconds, 1),
             "combine": self.combine.value,
+            "unit": self.output.unit,
+            "zero_point": self.output.zero_point,
         }
 
 
@@ -149,6 +183,45 @@ def place_images(grid: OutputGrid, records: Sequence[ImageRecord]) -> list[Place
         if rows[0] < rows[1] and columns[0] < columns[1]:
             placed.append(PlacedImage(record, rows, columns))
     return placed
+
+
+def on_one_scale(
+    images: Sequence[PlacedImage], reader: ImageReader, asked: str | None
+) -> tuple[list[PlacedImage], FluxScale]:
+    """Return images with their factors, and the scale to which these bring them.
+
+    Parameters
+    ----------
+    reader
+        Gives their headers.
+    asked
+        As in `MosaicRequest.scale_flux`.
+
+    Raises
+    ------
+    BadParameterError
+        Raised if they cannot come to one scale.
+    NotFoundError, ImageInvalidError
+        Raised if a file is gone or broken.
+    """
+    names = [image.record.key.path for image in images]
+    scales = []
+    for image, name in zip(images, names, strict=True):
+        plane = reader.open(image.record).image
+        scales.append(
+            read_flux_scale(
+                image.record.obscore.get("o_unit"),
+                plane.header,
+                plane.primary_header,
+                name=name,
+                is_trusted=asked != "NONE",
+            )
+        )
+    scaling = scale_fluxes(scales, asked, names=names)
+    scaled = [
+        replace(image, factor=factor) for image, factor in zip(images, scaling.factors, strict=True)
+    ]
+    return scaled, scaling.output
 
 
 def resolve_combine(asked: Combine | None, records: Sequence[ImageRecord]) -> Combine:

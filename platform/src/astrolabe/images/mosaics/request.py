@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +14,14 @@ from astrolabe.images.model import ImageKey, check_collection_name, parse_image_
 from astrolabe.images.regions import SkyRegion, parse_interval, parse_pos
 from astrolabe.images.soda.given import Given, read_number
 
-__all__ = ["PROJECTIONS", "Combine", "MosaicRequest", "Resampling", "read_mosaic_request"]
+__all__ = [
+    "FLUX_UNITS",
+    "PROJECTIONS",
+    "Combine",
+    "MosaicRequest",
+    "Resampling",
+    "read_mosaic_request",
+]
 
 PROJECTIONS: Final = ("TAN", "SIN", "ARC", "STG", "ZEA")
 """Zenithal ones, which are good around one place; any other by the parameter WCS."""
@@ -21,6 +29,9 @@ _BAND_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.+-]{0,31}\Z")
 _FINEST_ARCSEC, _COARSEST_ARCSEC = 1e-3, 3600.0
 _LONGEST_WCS: Final = 20_000
 _MOST_BITS: Final = 1 << 31
+FLUX_UNITS: Final = {unit.lower(): unit for unit in ("nJy", "uJy", "mJy", "Jy", "nanomaggy")}
+"""Units of flux that a mosaic can have, by what they are in small letters."""
+_BRIGHTEST_ZERO_POINT, _FAINTEST_ZERO_POINT = -50.0, 100.0
 
 
 class Combine(StrEnum):
@@ -73,6 +84,12 @@ class MosaicRequest:
     mask_bits
         MASKBITS: pixels whose mask has one of these bits are left out; `None` for those that the
         header of the mask names as without good data.
+    scale_flux
+        SCALE_FLUX: ``NONE``, ``NATIVE``, a unit of flux in any case or a zero point (mag); `None`
+        for the images' own scale if they agree, else nJy.
+    match_background
+        BACKGROUND: whether a constant is taken from each image so that they agree where they
+        overlap.
     """
 
     keys: tuple[ImageKey, ...]
@@ -88,6 +105,8 @@ class MosaicRequest:
     combine: Combine | None
     resampling: Resampling
     mask_bits: int | None
+    scale_flux: str | None = None
+    match_background: bool = False
 
 
 def read_mosaic_request(pairs: Iterable[tuple[str, str]], *, authority: str) -> MosaicRequest:
@@ -133,6 +152,9 @@ def read_mosaic_request(pairs: Iterable[tuple[str, str]], *, authority: str) -> 
         combine=_combine(given.single("COMBINE")),
         resampling=_resampling(given.single("RESAMPLING")),
         mask_bits=_bits(given.single("MASKBITS")),
+        scale_flux=_scale_flux(given.single("SCALE_FLUX")),
+        match_background=_one_of("BACKGROUND", given.single("BACKGROUND"), ("NONE", "MATCH"))
+        == "MATCH",
     )
 
 
@@ -180,6 +202,23 @@ def _combine(text: str | None) -> Combine | None:
 def _resampling(text: str | None) -> Resampling:
     name = _one_of("RESAMPLING", text, tuple(part.name for part in Resampling))
     return Resampling.BILINEAR if name is None else Resampling[name]
+
+
+def _scale_flux(text: str | None) -> str | None:
+    if text is None or text.upper() in {"NONE", "NATIVE"}:
+        return None if text is None else text.upper()
+    if text.lower() in FLUX_UNITS:
+        return text.lower()
+    try:
+        zero_point = read_number("SCALE_FLUX", text)
+    except BadParameterError:
+        zero_point = math.inf
+    if not _BRIGHTEST_ZERO_POINT <= zero_point <= _FAINTEST_ZERO_POINT:
+        raise BadParameterError(
+            f"SCALE_FLUX is NONE, NATIVE, one of {', '.join(FLUX_UNITS.values())}, or a zero point "
+            f"from {_BRIGHTEST_ZERO_POINT:g} to {_FAINTEST_ZERO_POINT:g} mag, not {text[:100]!r}."
+        )
+    return text
 
 
 def _one_of(name: str, text: str | None, known: tuple[str, ...]) -> str | None:

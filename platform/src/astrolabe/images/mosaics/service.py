@@ -18,14 +18,23 @@ from astrolabe.identity import Principal
 from astrolabe.identity.quotas import Quotas
 from astrolabe.images.access import ImageAccess
 from astrolabe.images.model import ImageRecord, parse_image_did
-from astrolabe.images.mosaics.grid import OutputGrid, grid_of_header, grid_of_region
+from astrolabe.images.mosaics.grid import (
+    OutputGrid,
+    grid_of_header,
+    grid_of_region,
+    region_of_grid,
+)
 from astrolabe.images.mosaics.making import MosaicMaker
-from astrolabe.images.mosaics.planning import MosaicPlan, place_images, resolve_combine
+from astrolabe.images.mosaics.planning import (
+    MosaicPlan,
+    on_one_scale,
+    place_images,
+    resolve_combine,
+)
 from astrolabe.images.mosaics.request import MosaicRequest
 from astrolabe.images.obscore.search import footprint_condition
 from astrolabe.images.reader import ImageReader
 from astrolabe.images.regions import SkyRegion
-from astrolabe.sky.regions import Polygon
 
 if TYPE_CHECKING:
     from astrolabe.images.assembly import ImageOptions
@@ -69,6 +78,7 @@ class MosaicService:
         self._queries = queries
         self._quotas = quotas
         self._options = options
+        self._reader = reader
         self._maker = MosaicMaker(reader, authority=authority)
 
     def plan(
@@ -92,6 +102,8 @@ class MosaicService:
             Raised if it is more than one mosaic may be.
         BadParameterError
             Raised if the region is too wide, or images do not go together.
+        ImageInvalidError
+            Raised if a file is broken.
         """
         most = self._options.mosaic_mpix
         given = None
@@ -99,14 +111,17 @@ class MosaicService:
             given = grid_of_header(request.wcs_text, most_mpix=most)
         records, unreadable = self._records(request, given, principal, cancel, address)
         grid = given or self._grid(request, records)
-        images = place_images(grid, records)
-        if not images:
+        placed = place_images(grid, records)
+        if not placed:
             raise NoOverlapError("None of the images lies in the region.")
+        images, output = on_one_scale(placed, self._reader, request.scale_flux)
         plan = MosaicPlan(
             grid=grid,
             images=images,
             combine=resolve_combine(request.combine, [image.record for image in images]),
+            output=output,
             unreadable=unreadable,
+            match_background=request.match_background,
         )
         if plan.resampled_pixels > self._options.job_mpix * _MILLION:
             raise TooLargeError(
@@ -154,7 +169,7 @@ class MosaicService:
         if region is None:
             if grid is None:
                 raise BadParameterError("There is neither a region nor a WCS.")
-            region = _region_of(grid)
+            region = region_of_grid(grid)
         found = self._search(request, region, principal, cancel, address)
         readable = [r for r in found if self._access.may_read(principal, r)]
         if found and not readable:
@@ -272,9 +287,3 @@ def _overlap(interval: tuple[float, float], low: str, high: str) -> list[str]:
     if interval[1] < float("inf"):
         conditions.append(f"{low} <= {interval[1]!r}")
     return conditions or [f"{low} IS NOT NULL"]
-
-
-def _region_of(grid: OutputGrid) -> SkyRegion:
-    """Return the polygon that a grid covers."""
-    outline = grid.wcs.footprint()
-    return Polygon(outline[:, 0].tolist(), outline[:, 1].tolist())
