@@ -21,6 +21,8 @@ from astrolabe.core.database import METADATA, Database
 from astrolabe.core.errors import ConflictError, InternalError
 from astrolabe.core.migrate import alembic_config, current_revision, known_revisions, upgrade
 
+pytestmark = pytest.mark.usefixtures("real_migrations")
+
 
 def _import_all_schemas() -> None:
     """Import every module that adds tables, and nothing else: the others take seconds."""

@@ -68,11 +68,16 @@ def upgrade(database: Database) -> bool:
         # Another process may have done the work while this one waited for the lock.
         if _is_current(_revision_of(connection), known):
             return False
-        # Imported here because it takes longer than everything else that a start does.
-        from alembic import command  # noqa: PLC0415 - see above
-
-        command.upgrade(alembic_config(connection), "head")
+        _apply_missing(connection)
     return True
+
+
+def _apply_missing(connection: Connection) -> None:
+    """Apply what `connection`'s database lacks, in the transaction that is open."""
+    # Imported here because it takes longer than everything else that a start does.
+    from alembic import command  # noqa: PLC0415 - see above
+
+    command.upgrade(alembic_config(connection), "head")
 
 
 def alembic_config(connection: Connection) -> Config:
