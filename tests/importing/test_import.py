@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -126,7 +127,8 @@ def test_iceberg_reads_the_same_rows(store: CatalogStore, home: Path) -> None:
     source = objects(3_000)
     run_import(source, options(), store)
     uri = f"sqlite:///{home / 'catalog.db'}"
-    scanned = SqlCatalog("astrolabe", uri=uri).load_table("dr1.object").scan().to_arrow()
+    with closing(SqlCatalog("astrolabe", uri=uri)) as catalog:
+        scanned = catalog.load_table("dr1.object").scan().to_arrow()
     assert scanned.num_rows == 3_000
     ids = scanned.sort_by("objectId")
     assert ids["ra"].equals(source.table["ra"])
