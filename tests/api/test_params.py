@@ -84,6 +84,14 @@ async def test_the_form_of_a_get_is_read(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_header_left_from_a_form_is_no_form(client: httpx.AsyncClient) -> None:
+    # httpx follows the 303 of a new job with the Content-Type of the POST, and without a body.
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    response = await client.get("/plain?WAIT=1", headers=headers)
+    assert (response.status_code, response.json()["wait"]) == (200, 1)
+
+
+@pytest.mark.asyncio
 async def test_stilts_chunked_multipart_with_its_odd_boundary(tmp_path: Path) -> None:
     boundary = "<<<--------------MULTIPART-BOUNDARY------->>>"
     body = (

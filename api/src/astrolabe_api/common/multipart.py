@@ -53,7 +53,9 @@ async def read_multipart(
     limits: MultipartLimits,
     new_file: Callable[[str], Path],
 ) -> MultipartForm:
-    """Read a multipart body.
+    """Read a multipart body; one without a single byte has no fields.
+
+    Clients that follow a redirection keep the header of the form that they sent before.
 
     Parameters
     ----------
@@ -90,7 +92,9 @@ async def read_multipart(
                 "on_end": collector.on_end,
             },
         )
+        empty = True
         async for chunk in stream:
+            empty = empty and not chunk
             parser.write(chunk)
             if len(collector.pending) >= _WRITE_BYTES:
                 await asyncio.to_thread(collector.flush)
@@ -100,7 +104,7 @@ async def read_multipart(
         raise BadParameterError(f"The multipart body cannot be read: {exc}.") from exc
     finally:
         collector.close()
-    if not collector.ended:
+    if not collector.ended and not empty:
         raise BadParameterError("The multipart body ends before its last boundary.")
     return collector.form
 
