@@ -21,7 +21,7 @@ from astrolabe.jobs.control import RunningJob
 from astrolabe.jobs.model import JobParameter
 
 from .conftest import BANDS, CENTRE, Survey, did, soda_settings
-from .support import JOBS, assert_same_sky, opened, pairs, placed
+from .support import JOBS, assert_same_sky, label_of, opened, pairs, placed
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.usefixtures("worker")]
 
@@ -282,6 +282,29 @@ async def test_a_job_has_the_rights_of_its_owner(
     document, _ = await run(client, headers=tokens["bob"], ID=did("listed", "l1"))
     assert phase_of(document) == "ERROR"
     assert "may not read" in message_of(document)
+
+
+@pytest.mark.parametrize(
+    ("caller", "image", "label"),
+    [
+        ("bob", did("listed", "l1"), "AuthorizationError"),
+        ("anonymous", did("listed", "l1"), "AuthenticationError"),
+        ("bob", did("secret", "s1"), "UsageError"),
+    ],
+    ids=["forbidden", "no-login", "hidden"],
+)
+async def test_the_error_of_a_job_has_the_label_of_its_kind(
+    client: httpx.AsyncClient,
+    tokens: dict[str, dict[str, str]],
+    caller: str,
+    image: str,
+    label: str,
+) -> None:
+    document, _ = await run(client, headers=tokens[caller], ID=image)
+    job = document.findtext(f"{UWS}jobId")
+    error = await client.get(f"{JOBS}/{job}/error", headers=tokens[caller])
+    assert error.status_code == 200
+    assert label_of(error) == label
 
 
 async def test_a_collection_gives_only_what_its_reader_may_have(

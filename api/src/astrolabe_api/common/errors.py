@@ -160,12 +160,16 @@ class Failure:
         The message.
     position, suggestions
         Of a wrong query: where in its text, and the nearest names.
+    meaning
+        The status that the error itself has, where that of the answer is another: the error of a
+        job is told with 200.
     """
 
     code: str
     title: str
     status: int
     detail: str
+    meaning: int | None = None
     position: Position | None = None
     suggestions: tuple[str, ...] | None = None
 
@@ -236,24 +240,26 @@ def fault_name(failure: Failure) -> str:
     """Return the kind of fault as SIA 2.0 (section 2.3) and DataLink 1.1 name it."""
     if failure.code == NotFoundError.code:
         return "NotFoundFault"
-    if failure.status in _TRANSIENT:
+    status = failure.meaning or failure.status
+    if status in _TRANSIENT:
         return "TransientFault"
-    if failure.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return "FatalFault"
-    return "UsageFault" if failure.status == HTTPStatus.BAD_REQUEST else "DefaultFault"
+    return "UsageFault" if status == HTTPStatus.BAD_REQUEST else "DefaultFault"
 
 
 def soda_label(failure: Failure) -> str:
     """Return the label that an error message of SODA begins with (SODA 1.0, section 5.2)."""
     if failure.code == MultipleValuesError.code:
         return "MultiValuedParamNotSupported"
-    if failure.status == HTTPStatus.UNAUTHORIZED:
+    status = failure.meaning or failure.status
+    if status == HTTPStatus.UNAUTHORIZED:
         return "AuthenticationError"
-    if failure.status == HTTPStatus.FORBIDDEN:
+    if status == HTTPStatus.FORBIDDEN:
         return "AuthorizationError"
-    if failure.status in _TRANSIENT:
+    if status in _TRANSIENT:
         return "ServiceUnavailable"
-    return "Error" if failure.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "UsageError"
+    return "Error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "UsageError"
 
 
 def _page(

@@ -71,6 +71,7 @@ __all__ = [
     "UnknownFunctionError",
     "UnknownTableError",
     "UploadInvalidError",
+    "status_of",
 ]
 
 
@@ -332,3 +333,14 @@ class StorageFullError(AstrolabeError):
     code = "storage-full"
     status = 507
     title = "Storage full"
+
+
+def status_of(code: str) -> int:
+    """Return the status that belongs to an error's code, as a job keeps it; 500 if it is unknown."""
+    waiting: list[type[AstrolabeError]] = [AstrolabeError]
+    while waiting:
+        kind = waiting.pop()
+        if kind.code == code:
+            return kind.status
+        waiting += kind.__subclasses__()
+    return AstrolabeError.status

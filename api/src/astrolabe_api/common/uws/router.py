@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from astrolabe.catalogs.job_admission import lane_of
-from astrolabe.core.errors import BadParameterError, NotFoundError
+from astrolabe.core.errors import BadParameterError, NotFoundError, status_of
 from astrolabe.core.ids import new_job_id
 from astrolabe.identity import Principal
 from astrolabe.jobs.model import Job, JobParameter, JobResult, Phase
@@ -377,6 +377,7 @@ def _job_failure(request: Request, job: Job, status: HTTPStatus) -> Response:
             title="The job failed",
             status=status,
             detail=job.error.message,
+            meaning=status_of(job.error.code),
         ),
     )
 
