@@ -120,6 +120,55 @@ def test_any_box(written: dict[str, Path], sides: tuple[int, ...], kind: str) ->
     np.testing.assert_array_equal(got, whole[slice(*box[0]), slice(*box[1])])
 
 
+QUANTISED = {"none": -1, "subtractive-1": 1, "subtractive-2": 2}
+
+
+@pytest.mark.parametrize("tile", [(150, 180), (1, 180), (60, 170)], ids=["whole", "rows", "blocks"])
+@pytest.mark.parametrize("method", QUANTISED)
+@pytest.mark.parametrize("seed", [1, 9999], ids=["first", "last"])
+def test_dithered_floats_of_a_part_are_those_of_the_whole(
+    tmp_path: Path, method: str, tile: tuple[int, int], seed: int
+) -> None:
+    """The random numbers of a dither run out twice in a large tile, and begin anew."""
+    data = np.random.default_rng(3).normal(0, 40, SHAPE).astype(np.float32)
+    data[100:120, 30:60] = 0.0
+    data[5:40, 150:] = np.nan
+    path = tmp_path / "dithered.fits"
+    fits.CompImageHDU(
+        data, compression_type="RICE_1", tile_shape=tile, quantize_level=16,
+        quantize_method=QUANTISED[method], dither_seed=seed,
+    ).writeto(path)  # fmt: skip
+    expected = fits.getdata(path)
+    zeros = expected[100:120, 30:60] == 0.0
+    assert zeros.all() if method == "subtractive-2" else method == "none" or not zeros.any()
+    source = ImageFiles().open(str(path))
+    plane = build_index(source).plane(1)
+    assert plane.tiles is not None
+    assert plane.tiles.is_quantised
+    cache = TileCache(1 << 20)
+    for box in (*BOXES, ((50, 51), (100, 151)), ((90, 141), (20, 71)), ((0, 45), (140, 180))):
+        got = read_box(plane, source, box, cache=cache)
+        np.testing.assert_array_equal(got, expected[tuple(slice(*side) for side in box)])
+
+
+def test_a_large_tile_is_made_floats_piece_by_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = np.random.default_rng(4).normal(0, 40, (2, 150, 180)).astype(np.float32)
+    path = tmp_path / "cube.fits"
+    fits.CompImageHDU(
+        data, compression_type="RICE_1", tile_shape=(1, 150, 180), quantize_level=16,
+        quantize_method=1, dither_seed=77,
+    ).writeto(path)  # fmt: skip
+    expected = fits.getdata(path)
+    source = ImageFiles().open(str(path))
+    plane = build_index(source).plane(1)
+    monkeypatch.setattr("astrolabe.images.fits.codecs._PIXELS_AT_ONCE", 1000)
+    for box in (whole_box(data.shape), ((1, 2), (7, 149), (3, 170))):
+        got = read_box(plane, source, box)
+        np.testing.assert_array_equal(got, expected[tuple(slice(*side) for side in box)])
+
+
 def test_only_the_tiles_of_a_box_are_read(written: dict[str, Path]) -> None:
     source = CountingSource(ImageFiles().open(str(written["rice-i16"])))
     plane = build_index(source).plane(1)

@@ -10,7 +10,14 @@ from typing import Final
 
 from astrolabe.images.fits.cards import CardValue, FitsHeader
 
-__all__ = ["bare_header", "broken_number", "is_wcs_keyword", "shifted_header", "wcs_cards"]
+__all__ = [
+    "bare_header",
+    "broken_number",
+    "is_wcs_keyword",
+    "shift_slopes",
+    "shifted_header",
+    "wcs_cards",
+]
 
 _WCS: Final = re.compile(
     r"(WCSAXES|CTYPE\d+|CUNIT\d+|CRVAL\d+|CRPIX\d+|CDELT\d+|CROTA\d+|CNAME\d+|CRDER\d+|CSYER\d+"
@@ -46,28 +53,42 @@ def broken_number(header: FitsHeader) -> str:
 
     wcslib passes over such a card and takes the default: the image would lie at position 0, 0.
     """
-    for keyword in header:
-        if _LINEAR.match(keyword):
-            value = header.get(keyword)
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not number or not math.isfinite(value):
-                return keyword
+    for keyword in _linear_keywords(header.keywords):
+        value = header.get(keyword)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not math.isfinite(value):
+            return keyword
     return ""
+
+
+# What keywords alone tell is kept: the images of a survey have the same ones.
+_KNOWN_HEADERS: Final = 128
+
+
+@lru_cache(maxsize=_KNOWN_HEADERS)
+def _linear_keywords(keywords: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(filter(_LINEAR.match, keywords))
+
+
+@lru_cache(maxsize=_KNOWN_HEADERS)
+def _wcs_places(keywords: tuple[str, ...]) -> tuple[int, ...] | None:
+    """Return the places of the cards of a WCS, `None` if there is none."""
+    if not any(_ESSENTIAL.match(keyword) for keyword in keywords):
+        return None
+    kept: list[int] = []
+    of_wcs = False
+    for place, keyword in enumerate(keywords):
+        # What continues a long string goes with it.
+        of_wcs = of_wcs if keyword == "CONTINUE" else is_wcs_keyword(keyword)
+        if of_wcs:
+            kept.append(place)
+    return tuple(kept)
 
 
 def wcs_cards(header: FitsHeader) -> FitsHeader | None:
     """Return the cards of a header's WCS, or `None` if it has none."""
-    keywords = list(header)
-    if not any(_ESSENTIAL.match(keyword) for keyword in keywords):
-        return None
-    kept: list[str] = []
-    of_wcs = False
-    for keyword, card in zip(keywords, header.cards, strict=True):
-        # What continues a long string goes with it.
-        of_wcs = of_wcs if keyword == "CONTINUE" else is_wcs_keyword(keyword)
-        if of_wcs:
-            kept.append(card)
-    return FitsHeader(kept)
+    places = _wcs_places(header.keywords)
+    return None if places is None else header.picked(places)
 
 
 def bare_header(header: FitsHeader, primary: FitsHeader | None = None) -> FitsHeader:
@@ -117,24 +138,46 @@ def shifted_header(header: FitsHeader, first: Sequence[int]) -> dict[str, CardVa
         keeps for the same end, and the corner of a scanned plate.  SIP, TPV and the others refer
         to CRPIXn and need nothing else.
     """
-    changed: dict[str, CardValue] = {}
+    return {
+        keyword: header.number(keyword, 0.0) + slope * first[axis]
+        for keyword, axis, slope in shift_slopes(header.keywords, len(first))
+        if first[axis] or not keyword.startswith("CRPIX")
+    }
+
+
+@lru_cache(maxsize=_KNOWN_HEADERS)
+def shift_slopes(keywords: tuple[str, ...], axes: int) -> tuple[tuple[str, int, int], ...]:
+    """Return the keywords that change when pixels are cut away in front.
+
+    Parameters
+    ----------
+    keywords
+        Of the whole image.
+    axes
+        How many axes may be cut, from the first on.
+
+    Returns
+    -------
+    tuple
+        Of each keyword, the axis (from 0) whose first pixel it moves with, and what is added to
+        its number for each pixel that is cut away.
+    """
+    slopes: list[tuple[str, int, int]] = []
+    known = frozenset(keywords)
     alternatives = {""}
-    for keyword in header:
+    for keyword in dict.fromkeys(keywords):
         found = _LTV.match(keyword)
-        if found is not None and int(found[2]) <= len(first):
-            step = first[int(found[2]) - 1]
-            sign = -1 if found[1] == "LTV" else 1
-            changed[keyword] = header.number(keyword, 0.0) + sign * step
+        if found is not None and 1 <= int(found[2]) <= axes:
+            slopes.append((keyword, int(found[2]) - 1, -1 if found[1] == "LTV" else 1))
         found = _CRPIX.match(keyword)
         if found is not None:
             alternatives.add(keyword[len("CRPIX") + len(found[1]) :])
         elif keyword.startswith("CTYPE"):
             alternatives.add(keyword.removeprefix("CTYPE").lstrip("0123456789"))
-    for letter in alternatives:
-        has_wcs = any(f"{name}{i}{letter}" in header for name in ("CTYPE", "CRPIX", "CRVAL")
-                      for i in range(1, len(first) + 1))  # fmt: skip
-        for i, step in enumerate(first, start=1):
-            keyword = f"CRPIX{i}{letter}"
-            if step and (keyword in header or has_wcs):
-                changed[keyword] = header.number(keyword, 0.0) - step
-    return changed
+    for letter in sorted(alternatives):
+        numbered = [
+            f"{name}{i}{letter}" for name in ("CTYPE", "CRPIX", "CRVAL") for i in range(1, axes + 1)
+        ]
+        if not known.isdisjoint(numbered):
+            slopes += [(f"CRPIX{i + 1}{letter}", i, -1) for i in range(axes)]
+    return tuple(slopes)

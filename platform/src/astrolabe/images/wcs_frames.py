@@ -87,10 +87,14 @@ def sky_frame(wcs: WCS) -> SkyFrame | str:
     elif kind == "SLON":
         frame = Supergalactic()
     elif kind in {"RA", "GLON"}:
-        try:
-            frame = wcs_to_celestial_frame(wcs)
-        except ValueError:
+        names = list(wcs.wcs.ctype)
+        equinox = None if np.isnan(wcs.wcs.equinox) else float(wcs.wcs.equinox)
+        found = _known_frame(
+            wcs.wcs.radesys, equinox, names[wcs.wcs.lng][:4], names[wcs.wcs.lat][:4]
+        )
+        if found is None:
             return f"its frame (RADESYS {wcs.wcs.radesys!r}) is not known"
+        frame = found
     else:
         return f"its axes ({', '.join(wcs.wcs.ctype)}) are not on the sky"
     if isinstance(frame, ICRS):
@@ -101,6 +105,26 @@ def sky_frame(wcs: WCS) -> SkyFrame | str:
     if frame.name not in {"fk5", "galactic", "supergalactic", "barycentricmeanecliptic"}:
         return f"positions in its frame ({frame.name}) depend on place and time of the observer"
     return _rotation(frame)
+
+
+@lru_cache(maxsize=64)
+def _known_frame(
+    system: str, equinox_year: float | None, lon: str, lat: str
+) -> BaseCoordinateFrame | None:
+    """Return the frame that astropy finds for RADESYS, EQUINOX and the names of the axes.
+
+    The images of a survey have one frame, which astropy would make anew for each of them.
+    """
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = [f"{lon}-TAN", f"{lat}-TAN"]
+    wcs.wcs.radesys = system
+    if equinox_year is not None:
+        wcs.wcs.equinox = equinox_year
+    wcs.wcs.set()
+    try:
+        return wcs_to_celestial_frame(wcs)
+    except ValueError:
+        return None
 
 
 def _rotation(frame: BaseCoordinateFrame) -> SkyFrame:

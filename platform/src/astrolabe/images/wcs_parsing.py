@@ -8,7 +8,8 @@ goes to wcslib at once; any other, and any that wcslib refuses, is left to astro
 from __future__ import annotations
 
 import re
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -39,17 +40,19 @@ def plain_wcs(cards: FitsHeader) -> WCS | None:
     -----
     wcslib's parser is not made for several threads: the caller sees to that.
     """
-    keywords = list(cards)
+    keywords = _look_at(cards.keywords)
     types = [str(cards.get(f"CTYPE{axis}", "")) for axis in (1, 2)]
-    if _is_special(keywords, types):
+    # Polynomials that SCAMP wrote before TPV had a name; astropy knows how to tell them.
+    is_old = keywords.has_projection_numbers and any("TAN" in name for name in types)
+    if keywords.is_special or is_old or any("-TAB" in name for name in types):
         return None
     sip = None
-    if any(_SIP.match(keyword) for keyword in keywords) or any("-SIP" in name for name in types):
+    if keywords.of_sip or any("-SIP" in name for name in types):
         sip = _sip(cards)
         if sip is None or not all("-SIP" in name for name in types):
             return None
         # wcslib would apply the polynomials a second time.
-        cards = cards.replaced({}, without=frozenset(filter(_SIP.match, keywords)))
+        cards = cards.replaced({}, without=keywords.of_sip)
     try:
         parsed = Wcsprm(header=cards.text.encode("ascii"), relax=True)
         parsed.fix()
@@ -67,11 +70,21 @@ def plain_wcs(cards: FitsHeader) -> WCS | None:
     return wcs
 
 
-def _is_special(keywords: list[str], types: list[str]) -> bool:
-    if any(_SPECIAL.match(keyword) for keyword in keywords) or any("-TAB" in t for t in types):
-        return True
-    # Polynomials that SCAMP wrote before TPV had a name; astropy knows how to tell them.
-    return any("TAN" in t for t in types) and any(map(_PROJECTION_NUMBER.match, keywords))
+class _Keywords(NamedTuple):
+    """What the keywords of a header tell without their values."""
+
+    is_special: bool
+    has_projection_numbers: bool
+    of_sip: frozenset[str]
+
+
+@lru_cache(maxsize=128)  # the images of a survey have the same keywords
+def _look_at(keywords: tuple[str, ...]) -> _Keywords:
+    return _Keywords(
+        is_special=any(map(_SPECIAL.match, keywords)),
+        has_projection_numbers=any(map(_PROJECTION_NUMBER.match, keywords)),
+        of_sip=frozenset(filter(_SIP.match, keywords)),
+    )
 
 
 def _sip(cards: FitsHeader) -> Sip | None:

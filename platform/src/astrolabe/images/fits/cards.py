@@ -38,6 +38,8 @@ class FitsHeader:
     ----------
     cards
         Of 80 characters each.
+    text
+        All of them in a row, in the place of `cards`; divided when somebody asks for one.
 
     Notes
     -----
@@ -45,13 +47,22 @@ class FitsHeader:
     card counts.  A header never changes: `replaced` gives another one.
     """
 
-    def __init__(self, cards: Iterable[str]) -> None:
-        self.cards: tuple[str, ...] = tuple(cards)
+    def __init__(self, cards: Iterable[str] = (), *, text: str | None = None) -> None:
+        self._text = text
+        if text is None:
+            self.__dict__["cards"] = tuple(cards)
 
     @classmethod
     def from_text(cls, text: str) -> FitsHeader:
         """Return the header of cards that follow each other without anything between them."""
-        return cls(text[i : i + CARD].ljust(CARD) for i in range(0, len(text), CARD))
+        # An index has the headers of all HDUs, and most of them nobody looks at.
+        return cls(text=text)
+
+    @cached_property
+    def cards(self) -> tuple[str, ...]:
+        """The cards, of 80 characters each."""
+        text = self._text or ""
+        return tuple([text[i : i + CARD].ljust(CARD) for i in range(0, len(text), CARD)])
 
     @classmethod
     def from_astropy(cls, header: Header) -> FitsHeader:
@@ -72,21 +83,28 @@ class FitsHeader:
 
     def __iter__(self) -> Iterator[str]:
         """Yield the keyword of each card."""
-        return iter(self._keywords)
+        return iter(self.keywords)
 
     def __contains__(self, keyword: str) -> bool:
         return keyword in self._places
 
     @cached_property
-    def _keywords(self) -> tuple[str, ...]:
+    def keywords(self) -> tuple[str, ...]:
+        """The keyword of each card; the same ones in all images of a survey, or nearly."""
         return tuple([card[:8].rstrip() for card in self.cards])
 
     @cached_property
     def _places(self) -> dict[str, int]:
-        places: dict[str, int] = {}
-        for place, card in enumerate(self.cards):
-            places.setdefault(_keyword(card), place)
-        return places
+        keywords = self.keywords
+        if "HIERARCH" in keywords:
+            keywords = tuple([_keyword(card) for card in self.cards])
+        # The first card of a keyword counts: it comes last here.
+        return dict(zip(reversed(keywords), range(len(keywords) - 1, -1, -1), strict=True))
+
+    def picked(self, places: Iterable[int]) -> FitsHeader:
+        """Return a header of some of the cards, by their places from 0."""
+        cards = self.cards
+        return FitsHeader([cards[place] for place in places])
 
     def get(self, keyword: str, default: Any = None) -> Any:  # noqa: ANN401 - a header has no types
         """Return the value of a keyword: bool, int, float or str; `default` if it has none."""

@@ -12,6 +12,7 @@ import math
 import struct
 import threading
 import zlib
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -21,16 +22,15 @@ from astropy.io.fits.hdu.compressed import _compression as compiled
 from astrolabe.core.errors import ImageInvalidError
 from astrolabe.images.fits.tiles import Compression, Dither, Packing, TileIndex
 
-__all__ = ["decode_tile"]
+__all__ = ["dequantise", "is_quantised_tile", "unpack_tile"]
 
 _HCOMPRESS_LOCK: Final = threading.Lock()
 _HCOMPRESS_MAGIC: Final = b"\xdd\x99"
-_DITHER_CODE: Final = {Dither.SUBTRACTIVE_1: 1, Dither.SUBTRACTIVE_2: 2}
 _GZIP_WINDOW: Final = 32 + zlib.MAX_WBITS  # zlib and gzip headers alike
 _BYTE_PIX: Final = frozenset({1, 2, 4})
 
 
-def decode_tile(
+def unpack_tile(
     tiles: TileIndex, number: int, data: bytes, shape: tuple[int, ...], bitpix: int
 ) -> npt.NDArray[Any]:
     """Unpack one tile.
@@ -51,8 +51,9 @@ def decode_tile(
     Returns
     -------
     ndarray
-        Pixels as FITS stores them, before BSCALE and BZERO, in the machine's byte order; floats
-        are no longer quantised, what was blank in them is NaN.
+        Pixels as FITS stores them, before BSCALE and BZERO, in the machine's byte order; what was
+        blank in floats is NaN.  Of a tile that `is_quantised_tile` the integers that `dequantise`
+        makes floats of: that costs as much as unpacking, and mostly few pixels are needed.
 
     Raises
     ------
@@ -67,6 +68,112 @@ def decode_tile(
         raise ImageInvalidError(f"Tile {number} of the image cannot be unpacked: {exc}.") from exc
 
 
+def is_quantised_tile(tiles: TileIndex, number: int) -> bool:
+    """Tell whether a tile holds scaled integers in the place of floats."""
+    return tiles.is_quantised and (
+        tiles.packing is None or tiles.packing[number] == Packing.COMPRESSED
+    )
+
+
+def dequantise(
+    tiles: TileIndex,
+    number: int,
+    values: npt.NDArray[Any],
+    part: tuple[slice, ...],
+    out: npt.NDArray[Any],
+) -> None:
+    """Write the floats of a part of a tile.
+
+    Parameters
+    ----------
+    tiles
+        The tiles of the image.
+    number
+        Of the tile.
+    values
+        All its integers, as `unpack_tile` gave them.
+    part
+        The part, from and to which pixel of the tile along each axis.
+    out
+        Where its floats go, in the part's shape; what was blank becomes NaN.
+
+    Raises
+    ------
+    ImageInvalidError
+        Raised if the image is none of floats.
+
+    Notes
+    -----
+    FITS 4.0, section 10.2.  The random numbers that a dither took away depend on a pixel's place
+    in its tile, so that those of a part are found without the pixels before it.
+    """
+    if tiles.scale is None or tiles.zero is None or out.dtype.kind != "f":
+        raise ImageInvalidError("Only floating-point images can be quantised.")
+    lead = 0
+    while lead < values.ndim - 1 and values.shape[lead] == 1:
+        lead += 1
+    # Tiles of a cube mostly are single planes: their rows are what is gone through.
+    values, out, part = values[(0,) * lead], out[(0,) * lead], part[lead:]
+    blank = tiles.blank if not isinstance(tiles.blank, np.ndarray) else int(tiles.blank[number])
+    scale, zero = float(tiles.scale[number]), float(tiles.zero[number])
+    begin, end, _ = part[0].indices(values.shape[0])
+    row_pixels = math.prod(values.shape[1:])
+    step = max(1, _PIXELS_AT_ONCE // row_pixels)
+    for first in range(begin, end, step):
+        last = min(first + step, end)
+        some = values[(slice(first, last), *part[1:])]
+        floats = some.astype(np.float64)
+        # What does not fit becomes infinite, as it does in CFITSIO.
+        with np.errstate(all="ignore"):
+            if tiles.dither is not Dither.NONE:
+                dither = _dither(number + tiles.seed, first * row_pixels, last * row_pixels)
+                floats -= dither.reshape(last - first, *values.shape[1:])[:, *part[1:]]
+                floats += 0.5
+            floats *= scale
+            floats += zero
+            if tiles.dither is Dither.SUBTRACTIVE_2:
+                floats[some == _ZERO] = 0.0
+            if blank is not None:
+                floats[some == blank] = np.nan
+            out[first - begin : last - begin] = floats
+
+
+def _dither(row: int, first: int, last: int) -> npt.NDArray[np.float32]:
+    """Return the random numbers of the pixels from `first` to before `last` of a tile.
+
+    Parameters
+    ----------
+    row
+        Of the tile in its table, from 1, with ZDITHER0 - 1 added.
+    """
+    numbers, begins = _random_numbers()
+    seed = (row - 1) % len(numbers)
+    parts: list[npt.NDArray[np.float32]] = []
+    place = 0
+    while place < last:
+        run = numbers[begins[seed] :]
+        parts.append(run[max(first - place, 0) : last - place])
+        place += len(run)
+        seed = (seed + 1) % len(numbers)
+    return np.concatenate(parts)
+
+
+@cache
+def _random_numbers() -> tuple[npt.NDArray[np.float32], list[int]]:
+    """Return the 10,000 numbers of FITS 4.0, appendix I, and where a tile begins for each seed."""
+    seed, numbers = 1, []
+    for _ in range(_RANDOM_NUMBERS):
+        seed = seed * 16807 % 2147483647
+        numbers.append(seed / 2147483647)
+    made = np.array(numbers, dtype=np.float32)
+    return made, (made * np.float32(500.0)).astype(np.int64).tolist()
+
+
+_RANDOM_NUMBERS: Final = 10_000
+_ZERO: Final = -2147483646  # stands for exactly 0 where SUBTRACTIVE_DITHER_2 was used
+_PIXELS_AT_ONCE: Final = 1 << 18
+
+
 def _decode(
     tiles: TileIndex, number: int, data: bytes, shape: tuple[int, ...], bitpix: int
 ) -> npt.NDArray[Any]:
@@ -79,15 +186,17 @@ def _decode(
     if packing is Packing.RAW:
         return np.frombuffer(data, dtype=tiles.raw_dtype).reshape(shape).astype(target)
     values = _unpack(tiles, data, shape, bitpix)
+    if tiles.is_quantised:
+        if target.kind != "f":
+            raise ImageInvalidError("Only floating-point images can be quantised.")
+        return values.astype(values.dtype.newbyteorder("="), copy=False)
     blank = tiles.blank if not isinstance(tiles.blank, np.ndarray) else int(tiles.blank[number])
-    if not tiles.is_quantised:
-        if blank is not None and target.kind == "f":
-            blanked = values == blank
-            result = values.astype(target)
-            result[blanked] = np.nan
-            return result
-        return values.astype(target, copy=False)
-    return _dequantise(tiles, number, values, blank, target)
+    if blank is not None and target.kind == "f":
+        blanked = values == blank
+        result = values.astype(target)
+        result[blanked] = np.nan
+        return result
+    return values.astype(target, copy=False)
 
 
 _NATIVE: Final = {8: "u1", 16: "i2", 32: "i4", 64: "i8", -32: "f4", -64: "f8"}
@@ -114,34 +223,6 @@ def _unpack(tiles: TileIndex, data: bytes, shape: tuple[int, ...], bitpix: int) 
             return _unplio(data, pixels).reshape(shape)
         case Compression.HCOMPRESS_1:
             return _unhcompress(tiles, data, shape).reshape(shape)
-
-
-def _dequantise(
-    tiles: TileIndex,
-    number: int,
-    values: npt.NDArray[Any],
-    blank: int | None,
-    target: np.dtype[Any],
-) -> npt.NDArray[Any]:
-    if tiles.scale is None or tiles.zero is None or target.kind != "f":
-        raise ImageInvalidError("Only floating-point images can be quantised.")
-    scale, zero = float(tiles.scale[number]), float(tiles.zero[number])
-    blanked = None if blank is None else values == blank
-    if tiles.dither is Dither.NONE:
-        result = (values * scale + zero).astype(target, copy=False)
-    else:
-        unquantise = (
-            compiled.unquantize_float_c if target.itemsize == 4 else (compiled.unquantize_double_c)
-        )
-        native = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("="))
-        data = unquantise(
-            native.tobytes(), number + tiles.seed, native.size, scale, zero,
-            _DITHER_CODE[tiles.dither], 0, 0, 0.0, native.dtype.itemsize,
-        )  # fmt: skip
-        result = np.frombuffer(bytearray(data), dtype=target).reshape(values.shape)
-    if blanked is not None and blanked.any():
-        result[blanked] = np.nan
-    return result
 
 
 def _gunzip(data: bytes, pixels: int) -> bytes:

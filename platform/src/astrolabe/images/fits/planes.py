@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from astrolabe.core.errors import BadParameterError, ImageInvalidError
 from astrolabe.images.files import ByteSource
-from astrolabe.images.fits.codecs import decode_tile
+from astrolabe.images.fits.codecs import dequantise, is_quantised_tile, unpack_tile
 from astrolabe.images.fits.index import PlaneIndex
+from astrolabe.images.fits.tiles import TileIndex
 
 __all__ = ["Box", "TileCache", "box_pixels", "box_shape", "read_box", "tiles_of_box", "whole_box"]
 
@@ -186,7 +187,7 @@ def _read_tiles(
         if tile is None:
             missing.append((number, place))
         else:
-            _paste(result, box, tile, place)
+            _paste(plane.tiles, number, result, box, tile, place)
     ranges = [
         (int(plane.tiles.offset[number]), int(plane.tiles.length[number])) for number, _ in missing
     ]
@@ -197,7 +198,7 @@ def _read_tiles(
         ):
             key = (token, plane.hdu, number)
             tile = _decode(plane, key, data, box_shape(place), cache)
-            _paste(result, box, tile, place)
+            _paste(plane.tiles, number, result, box, tile, place)
     return result
 
 
@@ -210,12 +211,12 @@ def _decode(
 ) -> npt.NDArray[Any]:
     assert plane.tiles is not None  # noqa: S101 - asked by the caller
     if cache is None:
-        return decode_tile(plane.tiles, key[2], data, shape, plane.bitpix)
+        return unpack_tile(plane.tiles, key[2], data, shape, plane.bitpix)
     reason = cache.why_broken(key)
     if reason is not None:
         raise ImageInvalidError(reason)
     try:
-        tile = decode_tile(plane.tiles, key[2], data, shape, plane.bitpix)
+        tile = unpack_tile(plane.tiles, key[2], data, shape, plane.bitpix)
     except ImageInvalidError as exc:
         cache.put_broken(key, exc.message)
         raise
@@ -248,7 +249,14 @@ def _tile_places(plane: PlaneIndex, box: Box) -> list[tuple[int, Box]]:
     ]
 
 
-def _paste(result: npt.NDArray[Any], box: Box, tile: npt.NDArray[Any], place: Box) -> None:
+def _paste(
+    tiles: TileIndex,
+    number: int,
+    result: npt.NDArray[Any],
+    box: Box,
+    tile: npt.NDArray[Any],
+    place: Box,
+) -> None:
     """Copy what a tile at `place` has of the box."""
     to: list[slice] = []
     of: list[slice] = []
@@ -256,7 +264,10 @@ def _paste(result: npt.NDArray[Any], box: Box, tile: npt.NDArray[Any], place: Bo
         first, last = max(start, tile_start), min(stop, tile_stop)
         to.append(slice(first - start, last - start))
         of.append(slice(first - tile_start, last - tile_start))
-    result[tuple(to)] = tile[tuple(of)]
+    if is_quantised_tile(tiles, number):
+        dequantise(tiles, number, tile, tuple(of), result[tuple(to)])
+    else:
+        result[tuple(to)] = tile[tuple(of)]
 
 
 def _scale(plane: PlaneIndex, stored: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -137,6 +137,10 @@ def strips(
     rows, x, y, sides : (n,)
         Row, first pixel and side of each stamp.
     """
+    if len(rows) == 1:
+        side = int(sides[0])
+        yield Strip(width=side, height=side, rows=rows, x=x, y=y, sparse=True)
+        return
     depth = sum(_depth(plane) for plane in planes)
     width = planes[0].plane.shape[-1]
     for side in np.unique(sides).tolist():

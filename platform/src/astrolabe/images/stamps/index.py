@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -78,12 +79,19 @@ class StampIndex:
     ----------
     positions
         All that were asked for.
+
+    Notes
+    -----
+    Of 800 images with one stamp each, 800 small tables would cost as much as reading the pixels:
+    notes are made a table when there are many.
     """
 
     def __init__(self, positions: StampPositions) -> None:
         self._positions = positions
         self._seen = np.zeros(len(positions.ids), dtype=np.bool_)
         self._parts: list[pa.Table] = []
+        self._notes: list[_Note] = []
+        self._noted = 0
 
     def add(
         self,
@@ -98,26 +106,11 @@ class StampIndex:
         inside: npt.NDArray[np.float64],
     ) -> None:
         """Note stamps that were written."""
-        count = len(rows)
-        self._add(
-            rows,
-            image,
-            {
-                "name": pa.array(names, pa.string()),
-                "x": x,
-                "y": y,
-                "x0": first[0],
-                "y0": first[1],
-                "width": np.full(count, size[0]),
-                "height": np.full(count, size[1]),
-                "inside": inside,
-                "reason": pa.array([""] * count, pa.string()),
-            },
-        )
+        self._add(_Note(rows, image, names=names, places=(x, y, *first, inside), size=size))
 
     def add_failed(self, rows: IntArray, image: str, reason: str) -> None:
         """Note stamps that could not be made."""
-        self._add(rows, image, {"reason": pa.array([reason] * len(rows), pa.string())})
+        self._add(_Note(rows, image, reason=reason))
 
     def missing(self) -> IntArray:
         """Return the rows of which nothing was noted yet."""
@@ -125,36 +118,73 @@ class StampIndex:
 
     def table(self) -> pa.Table:
         """Return all that was noted, by row and image."""
+        self._pack()
         if not self._parts:
-            return self._schema().empty_table()
+            return _SCHEMA.empty_table()
         return pa.concat_tables(self._parts).sort_by([("row", "ascending"), ("image", "ascending")])
 
-    def _add(self, rows: IntArray, image: str, values: dict[str, Any]) -> None:
-        if not len(rows):
+    def _add(self, note: _Note) -> None:
+        if not len(note.rows):
             return
-        self._seen[rows] = True
+        self._seen[note.rows] = True
+        self._notes.append(note)
+        self._noted += len(note.rows)
+        if self._noted >= _PACKED_AT_ONCE:
+            self._pack()
+
+    def _pack(self) -> None:
+        """Make what was noted last a table."""
+        notes, self._notes, self._noted = self._notes, [], 0
+        if not notes:
+            return
+        counts = np.array([len(note.rows) for note in notes])
+        rows = np.concatenate([note.rows for note in notes])
         positions = self._positions
-        values = {
+        values: dict[str, Any] = {
             "row": rows + 1,
-            "id": pa.array([positions.ids[row] for row in rows.tolist()], pa.string()),
+            "id": [positions.ids[row] for row in rows.tolist()],
             "ra": positions.ra_deg[rows],
             "dec": positions.dec_deg[rows],
-            "image": pa.array([image] * len(rows), pa.string()),
-            **values,
+            "name": [name for note in notes for name in note.names or [""] * len(note.rows)],
+            "image": np.repeat(np.array([note.image for note in notes], dtype=object), counts),
+            "reason": np.repeat(np.array([note.reason for note in notes], dtype=object), counts),
         }
-        schema = self._schema()
-        arrays = [
-            pa.array(values[field.name], field.type)
-            if field.name in values
-            else (
-                pa.array([""] * len(rows), field.type)
-                if pa.types.is_string(field.type)
-                else pa.nulls(len(rows), field.type)
+        # What there is only of a stamp is null where there is none.
+        none = np.repeat([note.places is None for note in notes], counts)
+        for number, name in enumerate(("x", "y", "x0", "y0", "inside")):
+            parts = [
+                np.zeros(len(note.rows)) if note.places is None else note.places[number]
+                for note in notes
+            ]
+            values[name] = np.ma.MaskedArray(np.concatenate(parts), mask=none)
+        for number, name in enumerate(("width", "height")):
+            sides = np.repeat([note.size[number] for note in notes], counts)
+            values[name] = np.ma.MaskedArray(sides, mask=none)
+        self._parts.append(
+            pa.Table.from_arrays(
+                [_array(values[field.name], field.type) for field in _SCHEMA],
+                schema=_SCHEMA,
             )
-            for field in schema
-        ]
-        self._parts.append(pa.Table.from_arrays(arrays, schema=schema))
+        )
 
-    @staticmethod
-    def _schema() -> pa.Schema:
-        return pa.schema([(column.name, arrow_type(column)) for column in _COLUMNS])
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Note:
+    """What became of some rows on one image."""
+
+    rows: IntArray
+    image: str
+    names: Sequence[str] = ()
+    places: tuple[npt.NDArray[Any], ...] | None = None
+    size: tuple[int, int] = (0, 0)
+    reason: str = ""
+
+
+def _array(values: Any, kind: pa.DataType) -> pa.Array[Any]:  # noqa: ANN401 - what Arrow takes
+    if isinstance(values, np.ma.MaskedArray):
+        return pa.array(values.data, mask=np.ma.getmaskarray(values)).cast(kind)
+    return pa.array(values, kind)
+
+
+_PACKED_AT_ONCE: Final = 5_000
+_SCHEMA: Final = pa.schema([(column.name, arrow_type(column)) for column in _COLUMNS])

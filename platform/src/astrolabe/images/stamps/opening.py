@@ -166,7 +166,7 @@ def open_for_stamps(
         rows=rows[on],
         x=x[on],
         y=y[on],
-        sides=request.sides_px(rows[on], _scale(wcs)),
+        sides=request.sides_px(rows[on], lambda: _scale(wcs)),
     )
 
 

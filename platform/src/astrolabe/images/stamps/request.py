@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -82,14 +83,24 @@ class StampRequest:
             raise BadParameterError("At least one plane must be asked for: image.")
 
     def sides_px(
-        self, rows: npt.NDArray[np.int64], pixel_scale_arcsec: float
+        self, rows: npt.NDArray[np.int64], pixel_scale_arcsec: Callable[[], float]
     ) -> npt.NDArray[np.int64]:
-        """Return the side of each stamp on an image (pixels, at least 1)."""
+        """Return the side of each stamp on an image (pixels, at least 1).
+
+        Parameters
+        ----------
+        rows : (n,)
+            Rows of the positions.
+        pixel_scale_arcsec
+            Gives the scale of the image; asked only where a size is in degrees.
+        """
+        if self.size_deg is None and self.positions.size_deg is None:
+            return np.full(len(rows), self.side_px, dtype=np.int64)
         size = np.full(len(rows), np.nan if self.size_deg is None else self.size_deg)
         own = self.positions.size_deg
         if own is not None:
             size = np.where(np.isfinite(own[rows]), own[rows], size)
-        pixels = np.rint(size * 3600.0 / pixel_scale_arcsec)
+        pixels = np.rint(size * 3600.0 / pixel_scale_arcsec())
         # Sizes beyond any image are bounded here, so that none overflows; the limits refuse them.
         pixels = np.clip(np.where(np.isfinite(pixels), pixels, self.side_px), 1, 2**31 - 1)
         return pixels.astype(np.int64)

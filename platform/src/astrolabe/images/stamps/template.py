@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from astrolabe.images.fits.cards import CARD, FitsHeader, format_card
-from astrolabe.images.wcs_cards import is_wcs_keyword, shifted_header
+from astrolabe.images.wcs_cards import is_wcs_keyword, shift_slopes
 from astrolabe.images.writers.fits import own_cards
 
 __all__ = ["STAMP_KEYWORDS", "MovingCard", "compact_header", "moving_cards", "stamp_cards"]
@@ -57,7 +57,10 @@ class MovingCard:
 
     def pasted(self, first: npt.NDArray[np.int64]) -> Bytes:
         """Return the card for each first pixel along its axis; (n, 80) characters."""
-        values, places = np.unique(first, return_inverse=True)
+        if len(first) == 1:
+            values, places = first, np.zeros(1, dtype=np.int64)
+        else:
+            values, places = np.unique(first, return_inverse=True)
         # A stamp's number is as exact as a double is: each different one is written by itself.
         head = f"{self.keyword:<8}= "
         parts = []
@@ -83,17 +86,11 @@ def moving_cards(header: FitsHeader, x_axis: int, y_axis: int, axes: int) -> lis
     axes
         How many axes there are.
     """
-    found: list[MovingCard] = []
-    for number, axis in enumerate((x_axis, y_axis)):
-        step = [0] * axes
-        step[axis] = 1
-        for keyword, value in shifted_header(header, step).items():
-            base = header.number(keyword, 0.0)
-            slope = float(str(value)) - base
-            if slope:
-                # Taken from large numbers the difference is not quite a whole one.
-                found.append(MovingCard(keyword, number, float(base), float(round(slope))))
-    return found
+    return [
+        MovingCard(keyword, (x_axis, y_axis).index(axis), float(header.number(keyword, 0.0)), slope)
+        for keyword, axis, slope in shift_slopes(header.keywords, axes)
+        if axis in (x_axis, y_axis)
+    ]
 
 
 def compact_header(header: FitsHeader) -> FitsHeader:
@@ -101,21 +98,20 @@ def compact_header(header: FitsHeader) -> FitsHeader:
 
     A survey's header has some hundred cards, several times the pixels of a small stamp.
     """
-    kept: list[str] = []
+    return FitsHeader(own_cards(header.picked(_kept_places(header.keywords))))
+
+
+@lru_cache(maxsize=128)  # the images of a survey have the same keywords
+def _kept_places(keywords: tuple[str, ...]) -> tuple[int, ...]:
+    kept: list[int] = []
     keep = False
-    for keyword, card in zip(header, header.cards, strict=True):
+    for place, keyword in enumerate(keywords):
         # What continues a long string goes with it.
         if keyword != "CONTINUE":
-            keep = _is_kept(keyword)
+            keep = is_wcs_keyword(keyword) or _ABOUT.match(keyword) is not None
         if keep:
-            kept.append(card)
-    return FitsHeader(own_cards(FitsHeader(kept)))
-
-
-@lru_cache(maxsize=4096)
-def _is_kept(keyword: str) -> bool:
-    """Tell whether stamps keep the cards of a keyword; images of a survey have the same ones."""
-    return is_wcs_keyword(keyword) or _ABOUT.match(keyword) is not None
+            kept.append(place)
+    return tuple(kept)
 
 
 def stamp_cards(

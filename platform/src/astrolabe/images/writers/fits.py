@@ -10,6 +10,7 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from typing import Any, Final
 
@@ -133,6 +134,13 @@ def structure(
     extension
         EXTNAME; `None` in the primary header.
     """
+    return list(_structure(np.dtype(dtype), tuple(shape), extension))
+
+
+@lru_cache(maxsize=256)
+def _structure(
+    dtype: np.dtype[Any], shape: tuple[int, ...], extension: str | None
+) -> tuple[str, ...]:
     storage = storage_of(dtype)
     values: dict[str, CardValue] = {}
     values["SIMPLE" if extension is None else "XTENSION"] = True if extension is None else "IMAGE"
@@ -142,16 +150,20 @@ def structure(
         values |= {"PCOUNT": 0, "GCOUNT": 1, "EXTNAME": extension}
     if storage.bzero:
         values |= {"BSCALE": 1, "BZERO": storage.bzero}
-    return [format_card(keyword, value) for keyword, value in values.items()]
+    return tuple(format_card(keyword, value) for keyword, value in values.items())
 
 
 def own_cards(header: FitsHeader) -> list[str]:
     """Return the cards of a header that do not describe its array."""
-    return [
-        card
-        for keyword, card in zip(header, header.cards, strict=True)
-        if _STRUCTURAL.match(keyword) is None
-    ]
+    cards = header.cards
+    return [cards[place] for place in _own_places(header.keywords)]
+
+
+@lru_cache(maxsize=128)  # the images of a survey have the same keywords
+def _own_places(keywords: tuple[str, ...]) -> tuple[int, ...]:
+    return tuple(
+        place for place, keyword in enumerate(keywords) if _STRUCTURAL.match(keyword) is None
+    )
 
 
 def header_block(cards: Sequence[str]) -> bytes:

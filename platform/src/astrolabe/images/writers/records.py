@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -105,6 +106,11 @@ def card_place(cards: Sequence[str], keyword: str) -> int | None:
     return None
 
 
+@lru_cache(maxsize=64)  # most stamps of a bundle have the same size
+def _nameless_tar_header(size: int, modified: int) -> Bytes:
+    return np.frombuffer(tar_header("", size, modified), np.uint8)
+
+
 def tar_header(name: str, size: int, modified: int) -> bytes:
     """Return the header of a file in a tar (POSIX ustar)."""
     info = tarfile.TarInfo(name)
@@ -126,7 +132,8 @@ def paste_tar_headers(records: Bytes, names: Sequence[str], size: int, modified:
     modified
         When the files were made (s since 1970).
     """
-    headers = np.tile(np.frombuffer(tar_header("", size, modified), np.uint8), (len(names), 1))
+    headers = records[:, :TAR_BLOCK]
+    headers[...] = _nameless_tar_header(size, modified)
     wide = np.array([name.encode("ascii") for name in names], dtype="S100")
     headers[:, _TAR_NAME] = wide.view(np.uint8).reshape(len(names), 100)
     headers[:, _TAR_SUM] = ord(" ")
@@ -134,4 +141,3 @@ def paste_tar_headers(records: Bytes, names: Sequence[str], size: int, modified:
     digits = (sums[:, None] >> np.arange(15, -1, -3)) & 7
     headers[:, 148:154] = digits + ord("0")
     headers[:, 154] = 0
-    records[:, :TAR_BLOCK] = headers
