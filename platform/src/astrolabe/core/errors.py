@@ -336,7 +336,7 @@ class StorageFullError(AstrolabeError):
 
 
 def status_of(code: str) -> int:
-    """Return the status that belongs to an error's code, as a job keeps it; 500 if it is unknown."""
+    """Return the status that belongs to an error's code, 500 if it is unknown."""
     waiting: list[type[AstrolabeError]] = [AstrolabeError]
     while waiting:
         kind = waiting.pop()
