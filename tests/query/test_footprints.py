@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,7 @@ def made() -> tuple[list[int], Floats, Floats, list[list[float] | None]]:
     return footprints()
 
 
-def import_footprints(context: ProcessContext, made: Any) -> None:
+def import_footprints(context: ProcessContext, made: Any, *, name: str = "image") -> None:
     ids, ra, dec, shapes = made
     disks = [None if i == 5 else [ra[i], dec[i], 0.3] for i in ids]
     nowhere = {900, 901}
@@ -94,8 +95,8 @@ def import_footprints(context: ProcessContext, made: Any) -> None:
     )
     options = ImportOptions(
         schema="s",
-        table="image",
-        declared=META,
+        table=name,
+        declared=replace(META, name=name),
         keep_unplaced=True,
         margin_arcsec=0.0,
         rows_per_file=1_000,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 import numpy as np
@@ -16,8 +17,20 @@ import pyarrow as pa
 
 from astrolabe.adql.tree import CheckedQuery
 from astrolabe.catalogs.model import RowFilter
+from astrolabe.catalogs.pairs import CircleTerms, PairTest, RowCircles, RowShapes, ShapeColumn
+from astrolabe.tables.model import Column
 
-__all__ = ["ArrowScan", "CancelToken", "Engine", "FileScan", "QueryPlan", "ResultStream", "Scan"]
+__all__ = [
+    "ArrowScan",
+    "CancelToken",
+    "Engine",
+    "FileScan",
+    "Kept",
+    "PairScan",
+    "QueryPlan",
+    "ResultStream",
+    "Scan",
+]
 
 
 class CancelToken(Protocol):
@@ -72,7 +85,49 @@ class ArrowScan:
     data: pa.Table
 
 
-Scan = FileScan | ArrowScan
+class Kept(Enum):
+    """Which rows of a table that is joined by pairs are given."""
+
+    PAIRS = "pairs"
+    """Each row once for every row of the other table that it makes a pair with."""
+    ALL = "all"
+    """The same, and once those that make no pair."""
+    ANY = "any"
+    """Each row that makes a pair, once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PairScan:
+    """Read the rows of a table that pass a test with rows of another one, which are in memory.
+
+    Parameters
+    ----------
+    rows
+        Where the table's rows are.
+    columns
+        Those of its columns that are given, beside `partner`.
+    partner
+        Name of a column for the numbers of the other table's rows (int64; NULL without a pair).
+    mine
+        The circles or polygons of the table's rows.
+    others
+        Those of the other table: polygons if these are circles.
+    test
+        What is asked of each pair.
+    kept
+        Which rows are given.
+    """
+
+    rows: FileScan | ArrowScan
+    columns: tuple[Column, ...]
+    partner: str
+    mine: CircleTerms | ShapeColumn
+    others: RowCircles | RowShapes
+    test: PairTest
+    kept: Kept
+
+
+Scan = FileScan | ArrowScan | PairScan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

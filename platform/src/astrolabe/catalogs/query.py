@@ -5,7 +5,7 @@ This is the one way in which any service runs ADQL; it knows no protocol.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,11 +14,20 @@ import pyarrow as pa
 from astrolabe.adql import check_query
 from astrolabe.adql.names import Identifier, SchemaLookup
 from astrolabe.adql.tree import CheckedQuery
-from astrolabe.catalogs.engine import CancelToken, Engine, FileScan, QueryPlan, ResultStream
+from astrolabe.catalogs.engine import (
+    CancelToken,
+    Engine,
+    FileScan,
+    PairScan,
+    QueryPlan,
+    ResultStream,
+)
 from astrolabe.catalogs.identifying import find_identifiers
 from astrolabe.catalogs.model import CatalogView
+from astrolabe.catalogs.pair_joins import with_pairs
 from astrolabe.catalogs.permissions import ReadableCatalog
 from astrolabe.catalogs.planning import RowGroups, metadata_answer, plan_query
+from astrolabe.catalogs.planning.pairing import PlannedPair
 from astrolabe.catalogs.uploads import UPLOAD_SCHEMA, UploadedTable
 from astrolabe.catalogs.view import StoredView
 from astrolabe.core.clock import format_utc, utc_now
@@ -237,15 +246,15 @@ class QueryService:
             if (data := lookup.rows(source.table)) is not None
         }
 
+        def charge(plan: QueryPlan) -> None:
+            self._charge(plan, request, principal)
+
         def run(cancel: CancelToken) -> ResultStream:
             answer = metadata_answer(checked, view)
             if answer is not None:
                 return _TableStream(answer)
-            plan: QueryPlan = plan_query(
-                checked, view, memory, row_limit=maxrec + 1, row_groups=self._row_groups
-            )
-            self._charge(plan, request, principal)
-            return self._engine.execute(plan, cancel)
+            planned = _Run(self._engine, view, self._row_groups, cancel, charge)
+            return planned.stream(checked, memory, row_limit=maxrec + 1)
 
         return PreparedQuery(
             checked=checked,
@@ -287,7 +296,8 @@ class QueryService:
         """Put what the plan reads of tables on the caller's account."""
         if self._quotas is not None:
             scans = plan.scans.values()
-            size = sum(s.estimated_bytes or 0 for s in scans if isinstance(s, FileScan))
+            rows = [scan.rows if isinstance(scan, PairScan) else scan for scan in scans]
+            size = sum(s.estimated_bytes or 0 for s in rows if isinstance(s, FileScan))
             self._quotas.charge_bytes(principal, size, address=request.address)
 
     def _header(
@@ -328,6 +338,62 @@ class QueryService:
             coordinate_system=systems.pop() if len(systems) == 1 else None,
             identifiers=find_identifiers(checked, view),
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    """One run of a query, and of what is read first for it."""
+
+    engine: Engine
+    view: CatalogView
+    row_groups: RowGroups | None
+    cancel: CancelToken
+    charge: Callable[[QueryPlan], None]
+
+    def stream(
+        self, checked: CheckedQuery, memory: Mapping[str, pa.Table], *, row_limit: int
+    ) -> ResultStream:
+        """Plan and start the query."""
+        paired = with_pairs(checked, memory, size_of=self._size, read=self._rows)
+        if paired is None:
+            return self._started(checked, memory, row_limit)
+        return self._started(paired.checked, paired.memory_tables, row_limit, paired.pairs)
+
+    def _started(
+        self,
+        checked: CheckedQuery,
+        memory: Mapping[str, pa.Table],
+        row_limit: int,
+        pairs: Mapping[str, PlannedPair] | None = None,
+    ) -> ResultStream:
+        plan = plan_query(
+            checked,
+            self.view,
+            memory,
+            row_limit=row_limit,
+            row_groups=self.row_groups,
+            pairs=pairs,
+        )
+        self.charge(plan)
+        return self.engine.execute(plan, self.cancel)
+
+    def _size(self, checked: CheckedQuery) -> int:
+        plan = plan_query(checked, self.view, {}, row_limit=None, row_groups=self.row_groups)
+        scans = plan.scans.values()
+        return sum(scan.estimated_rows or 0 for scan in scans if isinstance(scan, FileScan))
+
+    def _rows(self, checked: CheckedQuery, most: int) -> pa.Table | None:
+        stream = self._started(checked, {}, most + 1)
+        try:
+            batches, count = [], 0
+            for batch in stream:
+                batches.append(batch)
+                count += batch.num_rows
+                if count > most:
+                    return None
+            return pa.Table.from_batches(batches, schema=stream.schema)
+        finally:
+            stream.close()
 
 
 class _Lookup:

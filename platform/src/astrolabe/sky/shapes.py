@@ -1,4 +1,4 @@
-"""Many polygons at once against one point, circle or polygon.
+"""Many polygons at once against one point, circle or polygon, or each against one of its own.
 
 The polygons of a column of footprints are judged with a few calls of NumPy, by the rules of
 :mod:`astrolabe.adql.duckdb_regions`: a polygon fits in a hemisphere, outside is where the opposite
@@ -21,6 +21,7 @@ __all__ = ["Polygons"]
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
+Radius = float | FloatArray
 
 _TANGENT: Final = 0.4142
 _REACH_SLACK_RAD: Final = 1e-7
@@ -71,43 +72,50 @@ class Polygons:
 
     # --- what is asked ---------------------------------------------------------------------------
 
-    def near(self, center: FloatArray, radius_rad: float) -> Bools:
-        """Tell which polygons (n,) may have something in common with a circle; a quick test."""
+    # A point (3,) or circle is the same for all polygons; points (n, 3) are one for each, and so
+    # are radii (n,).
+
+    @property
+    def reaches(self) -> tuple[FloatArray, FloatArray]:
+        """A circle around each polygon: its first corner (n, 3), and a radius (n,) in radians."""
         first = self.corners[self.starts]
         cosine = (self.corners * np.repeat(first, self.counts, axis=0)).sum(axis=1)
         least = np.minimum.reduceat(cosine, self.starts)
-        reach = np.arccos(np.clip(least, -1.0, 1.0)) + _REACH_SLACK_RAD
+        return first, np.arccos(np.clip(least, -1.0, 1.0)) + _REACH_SLACK_RAD
+
+    def near(self, center: FloatArray, radius_rad: Radius) -> Bools:
+        """Tell which polygons (n,) may have something in common with a circle; a quick test."""
+        first, reach = self.reaches
         return np.asarray(
             arc_length_rad(first, center) <= reach + radius_rad + BORDER_TOLERANCE_RAD, np.bool_
         )
 
     def hold(self, point: FloatArray) -> Bools:
-        """Tell which polygons (n,) hold a point (3,)."""
+        """Tell which polygons (n,) hold a point."""
         return _Sides.of(self).inside(point)
 
-    def meet_circle(self, center: FloatArray, radius_rad: float) -> Bools:
+    def meet_circle(self, center: FloatArray, radius_rad: Radius) -> Bools:
         """Tell which polygons (n,) have something in common with a circle."""
         sides = _Sides.of(self)
         near = sides.border_rad(center) <= radius_rad + BORDER_TOLERANCE_RAD
-        return near | sides.inside(center)
+        return np.asarray(near | sides.inside(center), dtype=np.bool_)
 
-    def hold_circle(self, center: FloatArray, radius_rad: float) -> Bools:
+    def hold_circle(self, center: FloatArray, radius_rad: Radius) -> Bools:
         """Tell which polygons (n,) hold all of a circle."""
         sides = _Sides.of(self)
         deep = sides.border_rad(center) >= radius_rad - BORDER_TOLERANCE_RAD
-        return sides.inside(center) & deep
+        return np.asarray(sides.inside(center) & deep, dtype=np.bool_)
 
-    def in_circle(self, center: FloatArray, radius_rad: float) -> Bools:
+    def in_circle(self, center: FloatArray, radius_rad: Radius) -> Bools:
         """Tell which polygons (n,) lie in a circle.
 
         They do where the rest of the sky, a circle too, misses them.
         """
-        if radius_rad >= np.pi:
-            return np.ones(len(self), dtype=np.bool_)
         sides = _Sides.of(self)
         rest = np.pi - radius_rad - BORDER_TOLERANCE_RAD
         clear = np.where(sides.inside(-center), 0.0, sides.border_rad(-center)) >= rest
-        return np.asarray(clear & (radius_rad >= 0.0), dtype=np.bool_)
+        whole = np.asarray(radius_rad) >= np.pi
+        return np.asarray((clear & (np.asarray(radius_rad) >= 0.0)) | whole, dtype=np.bool_)
 
     def meet(self, other: FloatArray) -> Bools:
         """Tell which polygons (n,) have something in common with one of these corners (k, 3)."""
@@ -168,10 +176,10 @@ class _Sides:
         return np.asarray(np.repeat(of_polygon, self.polygons.counts, axis=0), dtype=np.float64)
 
     def inside(self, point: FloatArray) -> Bools:
-        """Tell which polygons (n,) hold a point (3,), by the crossings of a way to it."""
+        """Tell which polygons (n,) hold a point, by the crossings of a way to it."""
         m = np.cross(self.reference, point)
         crossed, on_side = self._crossed(
-            point,
+            self._of_side(point),
             self._repeated(m),
             self._repeated(np.cross(m, self.reference)),
             self._repeated(np.cross(point, m)),
@@ -179,6 +187,10 @@ class _Sides:
         starts = self.polygons.starts
         odd = np.add.reduceat(crossed.astype(np.int64), starts) % 2 == 1
         return np.asarray(odd | np.logical_or.reduceat(on_side, starts), dtype=np.bool_)
+
+    def _of_side(self, point: FloatArray) -> FloatArray:
+        """Return the point that each side is asked for, or the one that all are."""
+        return point if point.ndim == 1 else self._repeated(point)
 
     def inside_each(self, points: FloatArray) -> Bools:
         """Tell which points (p, 3) the only polygon of these sides holds."""
@@ -216,7 +228,8 @@ class _Sides:
         return crossed, on_side
 
     def border_rad(self, point: FloatArray) -> FloatArray:
-        """Return the distance (n,) of a point (3,) from each polygon's border."""
+        """Return the distance (n,) of a point from each polygon's border."""
+        point = self._of_side(point)
         ends = np.minimum(arc_length_rad(self.a, point), arc_length_rad(self.b, point))
         height = np.abs(np.arcsin(np.clip(_dot(self.n, point), -1.0, 1.0)))
         beside = (_dot(self.after, point) >= 0.0) & (_dot(self.before, point) >= 0.0)

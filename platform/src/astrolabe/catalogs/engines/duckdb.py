@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -22,9 +22,11 @@ from astrolabe.catalogs.engine import (
     CancelToken,
     Engine,
     FileScan,
+    PairScan,
     QueryPlan,
     ResultStream,
 )
+from astrolabe.catalogs.engines.pair_rows import pair_rows
 from astrolabe.catalogs.engines.plan_files import PlanFileSystem, plan_address
 from astrolabe.catalogs.engines.row_groups import RowGroupReader
 from astrolabe.catalogs.engines.scan_rows import read_scan
@@ -115,7 +117,8 @@ class DuckDBEngine(Engine):
             cursor = self._connection.cursor()
             stack.callback(cursor.close)
             sources = {
-                source.key: self._rows_of(source, plan, stack) for source in plan.query.tables
+                source.key: self._rows_of(source, plan, stack, cancel)
+                for source in plan.query.tables
             }
             relations = {
                 key: rows if isinstance(rows, exp.Expression) else _registered(cursor, key, rows)
@@ -136,13 +139,15 @@ class DuckDBEngine(Engine):
         self._connection.close()
 
     def _rows_of(
-        self, source: TableSource, plan: QueryPlan, stack: ExitStack
-    ) -> pa.Table | exp.Expression:
+        self, source: TableSource, plan: QueryPlan, stack: ExitStack, cancel: CancelToken
+    ) -> pa.Table | pa.RecordBatchReader | exp.Expression:
         """Return the rows of one table, or what the engine reads them from."""
         scan = plan.scans[source.key]
         columns = sorted(plan.query.used_columns[source.key])
         if isinstance(scan, ArrowScan):
             return scan.data
+        if isinstance(scan, PairScan):
+            return pair_rows(scan, self._reader, cancel)
         if not scan.paths:
             return _empty(source, columns)
         if (
@@ -156,7 +161,9 @@ class DuckDBEngine(Engine):
         return _file_relation(scan, columns)
 
 
-def _is_small(sources: dict[str, pa.Table | exp.Expression]) -> bool:
+def _is_small(
+    sources: Mapping[str, pa.Table | pa.RecordBatchReader | exp.Expression],
+) -> bool:
     """Tell whether a result cannot be large: it has one table, with few rows, in memory."""
     return len(sources) == 1 and all(
         isinstance(rows, pa.Table) and rows.num_rows <= _SMALL_ROWS for rows in sources.values()
@@ -341,7 +348,9 @@ def _first_line(text: str) -> str:
     return line.partition(": ")[2] or line
 
 
-def _registered(cursor: duckdb.DuckDBPyConnection, key: str, data: pa.Table) -> exp.Expression:
+def _registered(
+    cursor: duckdb.DuckDBPyConnection, key: str, data: pa.Table | pa.RecordBatchReader
+) -> exp.Expression:
     name = f"memory_{key}"
     cursor.register(name, data)
     return exp.to_table(name)

@@ -97,6 +97,17 @@ class RowGroupReader:
             return {name: found[name] for name in columns}
         return found
 
+    def rows_of(self, path: str, group: int) -> int:
+        """Return how many rows a row group has.
+
+        Raises
+        ------
+        InternalError
+            Raised if the file cannot be read.
+        """
+        with self._open(path) as file:
+            return file.metadata.row_group(group).num_rows
+
     def close(self) -> None:
         """Close the files that nobody reads from."""
         with self._lock:

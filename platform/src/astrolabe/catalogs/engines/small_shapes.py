@@ -13,6 +13,7 @@ import pyarrow as pa
 from astrolabe.adql.constants import constant_value
 from astrolabe.adql.spherical import box_corners, is_range_box
 from astrolabe.adql.tree import Box, Call, Circle, Expr, GeometryColumn, Kind, Point, Polygon
+from astrolabe.catalogs.pairs import known_polygons
 from astrolabe.core.errors import BadParameterError
 from astrolabe.sky import regions
 from astrolabe.sky.cover import Cap
@@ -143,16 +144,9 @@ def _corners(shape: Expr) -> list[tuple[float, float]] | None:
 
 def _answered(array: pa.ChunkedArray[Any], cap: Cap, question: _Question) -> tuple[_Bools, _Bools]:
     found = np.zeros(len(array), dtype=np.bool_)
-    lists: Any = array.combine_chunks()  # the stubs know of no list arrays
-    flat = np.asarray(lists.flatten().to_numpy(zero_copy_only=False), dtype=np.float64)
-    lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
-    of_row = np.repeat(np.arange(len(lengths)), lengths)
-    odd = np.bincount(of_row[~np.isfinite(flat)], minlength=len(lengths)) > 0
-    known = (lengths > 0) & ~odd
-    rows = np.flatnonzero(known)
-    if len(rows):
-        polygons = Polygons.of_degrees(flat[known[of_row]], lengths[rows] // 2)
+    known, polygons = known_polygons(array)
+    if len(polygons):
         near = np.flatnonzero(polygons.near(cap.center, cap.radius_rad))
         if len(near):
-            found[rows[near]] = question(polygons.taken(near))
+            found[np.flatnonzero(known)[near]] = question(polygons.taken(near))
     return found, known

@@ -4,7 +4,8 @@
 equal; ``conditions``, ``geometry`` and ``folding`` say what they mean, ``restrictions`` puts that
 together, ``passing`` hands it on through joins, ``lookups`` finds values in indexes, ``pruning``
 looks places up in the partition index, ``plan`` makes the engine's plan, and ``metadata`` answers
-without an engine.
+without an engine.  ``pairing`` finds joins of positions with footprints, ``staging`` what may be
+read first for them.
 """
 
 from astrolabe.catalogs.planning.lookups import RowGroups

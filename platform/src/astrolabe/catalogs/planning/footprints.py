@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from astrolabe.catalogs.model import FootprintIndex
+from astrolabe.sky.places import Places
 from astrolabe.sky.ranges import ALL_SKY, NO_RANGES, Ranges, normalize_ranges, union_ranges
 from astrolabe.sky.regions import Circle, Region, Widened
 from astrolabe.sky.vectors import arc_length_rad
@@ -51,6 +52,8 @@ def _stray_cells(index: FootprintIndex, region: Region) -> Ranges:
 
 
 def _widened(region: Region, by_deg: float) -> Region:
+    if isinstance(region, Places):
+        return region.widened(by_deg)
     if isinstance(region, Circle) and region.radius_deg + by_deg <= _MOST_DEG:
         return Circle(region.ra_deg, region.dec_deg, region.radius_deg + by_deg)
     cap = region.bounding_cap()

@@ -11,10 +11,11 @@ from astrolabe.catalogs.engine import ArrowScan, FileScan, QueryPlan, Scan
 from astrolabe.catalogs.model import CatalogView, PartitionIndex, TableVersion
 from astrolabe.catalogs.planning.footprints import footprint_cells
 from astrolabe.catalogs.planning.lookups import KeyLookup, RowGroups, groups_by_file
+from astrolabe.catalogs.planning.pairing import PlannedPair
 from astrolabe.catalogs.planning.passing import passed_on
 from astrolabe.catalogs.planning.pruning import Selection, prune
 from astrolabe.catalogs.planning.restrictions import ANYTHING, NOTHING, Restriction
-from astrolabe.catalogs.planning.sources import known_of
+from astrolabe.catalogs.planning.sources import Known, known_of
 from astrolabe.core.errors import UnknownTableError
 from astrolabe.sky.ranges import intersect_ranges, limit_ranges
 from astrolabe.tables.model import Column, Datatype
@@ -23,6 +24,7 @@ __all__ = ["plan_query", "scan_table"]
 
 _MAX_LISTED_GROUPS = 4096
 _MAX_SCAN_RANGES = 64
+_MAX_FINE_RANGES = 1 << 16
 
 _STRING_BYTES = 12.0
 _ARRAY_ELEMENTS = 16.0
@@ -48,6 +50,7 @@ def plan_query(
     *,
     row_limit: int | None,
     row_groups: RowGroups | None = None,
+    pairs: Mapping[str, PlannedPair] | None = None,
 ) -> QueryPlan:
     """Say where each table's rows are, as narrowly as the conditions allow.
 
@@ -63,6 +66,8 @@ def plan_query(
         Rows that the engine is to give at most; `None` for all.
     row_groups
         Reads the indexes of keys; without it ids are found by the partition index only.
+    pairs
+        By `TableSource` key, tables whose rows are given with those that they make pairs with.
 
     Returns
     -------
@@ -81,20 +86,32 @@ def plan_query(
     }
     known: Mapping[str, Restriction] = {}
     if row_limit != 0:
-        known = passed_on(known_of(checked), versions, memory_tables, KeyLookup(row_groups))
+        said = _with_pairs(known_of(checked), pairs or {})
+        known = passed_on(said, versions, memory_tables, KeyLookup(row_groups))
     scans: dict[str, Scan] = {}
     for source in checked.tables:
+        pair = (pairs or {}).get(source.key)
         if source.key in memory_tables:
-            scans[source.key] = ArrowScan(data=memory_tables[source.key])
+            rows = ArrowScan(data=memory_tables[source.key])
+            scans[source.key] = rows if pair is None else pair.scan(rows)
             continue
         restriction = NOTHING if row_limit == 0 else known.get(source.key, ANYTHING)
         used = checked.used_columns[source.key]
+        if pair is not None:
+            version = versions[source.key]
+            scan = scan_table(version, restriction, used | pair.mine.columns, fine=True)
+            scans[source.key] = pair.scan(scan)
+            continue
         scans[source.key] = scan_table(versions[source.key], restriction, used)
     return QueryPlan(query=checked, scans=scans, row_limit=row_limit)
 
 
 def scan_table(
-    version: TableVersion, restriction: Restriction, used_columns: frozenset[str]
+    version: TableVersion,
+    restriction: Restriction,
+    used_columns: frozenset[str],
+    *,
+    fine: bool = False,
 ) -> FileScan:
     """Return the scan of one table's files and row groups that a restriction leaves.
 
@@ -106,6 +123,8 @@ def scan_table(
         What is known of the rows that matter.
     used_columns
         Raw names of the columns to be read, for the estimate of bytes.
+    fine
+        Whether each row costs so much that all ranges and row groups are listed.
     """
     cells = None
     if version.positions_sorted:
@@ -123,15 +142,27 @@ def scan_table(
     paths = version.index.paths
     return FileScan(
         paths=tuple(f"{root}/{paths[file]}" for file in selection.files.tolist()),
-        healpix_ranges=None if cells is None else limit_ranges(cells, _MAX_SCAN_RANGES),
-        costly=bool(restriction.footprints),
+        healpix_ranges=None
+        if cells is None
+        else limit_ranges(cells, _MAX_FINE_RANGES if fine else _MAX_SCAN_RANGES),
+        costly=bool(restriction.footprints) or fine,
         row_filter=version.row_filter,
-        groups=_listed_groups(version.index, selection),
+        groups=groups_by_file(version.index, selection)
+        if fine
+        else _listed_groups(version.index, selection),
         estimated_rows=selection.rows,
         estimated_bytes=round(
             selection.size_bytes * _share_of_bytes(version.meta.columns, used_columns)
         ),
     )
+
+
+def _with_pairs(known: Known, pairs: Mapping[str, PlannedPair]) -> Known:
+    """Return what is known of rows, with where those lie that make pairs."""
+    restrictions = dict(known.restrictions)
+    for key, pair in pairs.items():
+        restrictions[key] = restrictions.get(key, ANYTHING).met_with(pair.restriction)
+    return Known(restrictions, known.partners)
 
 
 def _version(source: TableSource, view: CatalogView) -> TableVersion:
