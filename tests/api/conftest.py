@@ -136,7 +136,7 @@ def app(home: Path) -> FastAPI:
     return create_app(small_settings(home))
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="module")
 async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     async with serving(app) as client:
         yield client

@@ -48,7 +48,7 @@ def app(guarded: Path) -> FastAPI:
     return create_app(guarded_settings(guarded))
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="module")
 async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     async with serving(app) as client:
         yield client

@@ -189,7 +189,7 @@ def app(home: Path) -> FastAPI:
     return create_app(guarded_settings(home))
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="module")
 async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     async with serving(app) as client:
         yield client

@@ -73,9 +73,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, People]:
     return home, people
 
 
-@pytest.fixture(scope="module")
-def app(site: tuple[Path, People]) -> FastAPI:
-    return create_app(settings_of(site[0]))
+@pytest_asyncio.fixture(scope="module")
+async def app(site: tuple[Path, People]) -> AsyncIterator[FastAPI]:
+    app = create_app(settings_of(site[0]))
+    async with app.router.lifespan_context(app):
+        yield app
 
 
 @pytest_asyncio.fixture
@@ -83,7 +85,7 @@ async def client(
     app: FastAPI, site: tuple[Path, People], who: str
 ) -> AsyncIterator[httpx.AsyncClient]:
     headers = {} if who == "nobody" else site[1].bearer(who)
-    async with app.router.lifespan_context(app), client_of(app, headers=headers) as made:
+    async with client_of(app, headers=headers) as made:
         yield made
 
 

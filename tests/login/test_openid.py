@@ -49,7 +49,7 @@ PARTNER = ASKED | {
 pytestmark = pytest.mark.asyncio
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="module")
 async def app(people: People, people_home: Path) -> AsyncIterator[FastAPI]:
     assert people.sessions
     app = create_app(settings_of(people_home, clients=CLIENTS))

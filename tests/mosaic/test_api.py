@@ -100,13 +100,13 @@ def app(home: Path) -> FastAPI:
     return create_app(mosaic_settings(home))
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="module")
 async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     async with serving(app) as client:
         yield client
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def worker(home: Path) -> Iterator[None]:
     with ProcessContext.open(mosaic_settings(home)) as context, context.worker():
         yield

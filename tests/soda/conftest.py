@@ -185,13 +185,13 @@ def app(survey: Survey) -> FastAPI:
     return create_app(soda_settings(survey.home))
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="module")
 async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     async with serving(app) as client:
         yield client
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def worker(survey: Survey) -> Iterator[None]:
     """A worker that runs jobs."""
     with ProcessContext.open(soda_settings(survey.home)) as context, context.worker():
