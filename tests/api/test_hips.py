@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -165,7 +166,9 @@ async def test_a_tree_is_read(client: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "Norder3/Allsky.png",
+        "Norder4/Allsky.png",
+        "Norder3/Allsky.jpg",
+        "Norder03/Allsky.png",
         "Norder0/Dir0/Npix11.png",
         "hips.json",
         "sources.json",
@@ -175,7 +178,19 @@ async def test_a_tree_is_read(client: httpx.AsyncClient) -> None:
         "x" * 3000,
         "%00",
     ],
-    ids=["allsky", "tile", "manifest", "sources", "up", "quoted", "number", "long", "null"],
+    ids=[
+        "allsky-fine",
+        "allsky-form",
+        "allsky-name",
+        "tile",
+        "manifest",
+        "sources",
+        "up",
+        "quoted",
+        "number",
+        "long",
+        "null",
+    ],
 )
 @pytest.mark.parametrize("hips", ["open", "tiny.object"])
 async def test_what_is_not_in_a_tree(client: httpx.AsyncClient, hips: str, path: str) -> None:
@@ -315,3 +330,152 @@ async def test_the_page_and_its_files(client: httpx.AsyncClient, people: People)
         assert again.status_code == 304
     for name in ("sky.js", "..%2Fbase.html", "VERSION"):
         assert (await client.get(f"/sky/{name}")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("hips", "order", "shape"),
+    [("open", 3, (29 * 64, 27 * 64)), ("open", 0, (256, 192)), ("tiny.object", 3, (1856, 1728))],
+)
+async def test_all_tiles_of_a_low_order_are_one_file(
+    client: httpx.AsyncClient, hips: str, order: int, shape: tuple[int, int]
+) -> None:
+    answer = await client.get(f"/api/hips/{hips}/Norder{order}/Allsky.fits")
+    assert answer.headers["content-type"] == "image/fits"
+    with fits.open(io.BytesIO(answer.content)) as hdus:
+        values = hdus[0].data
+    assert values.shape == shape
+    cell = int(healpix_29([RA], [DEC])[0]) >> (2 * (29 - order))
+    columns = shape[1] // 64
+    row, column = shape[0] // 64 - 1 - cell // columns, cell % columns
+    part = values[row * 64 : (row + 1) * 64, column * 64 : (column + 1) * 64]
+    tile = await client.get(f"/api/hips/{hips}/Norder{order}/Dir0/Npix{cell}.fits")
+    with fits.open(io.BytesIO(tile.content)) as hdus:
+        pixels = hdus[0].data.astype(float)
+    step = pixels.shape[0] // 64
+    squares = pixels.reshape(64, step, 64, step)
+    number = np.isfinite(squares).sum(axis=(1, 3))
+    assert number.any()
+    np.testing.assert_array_equal(np.isfinite(part), number > 0)
+    # Of the coarser tiles that it is cut out of: means of means where some pixels are unknown.
+    whole = number == (step**2 if order else number)
+    means = np.nansum(squares, axis=(1, 3))[whole] / np.maximum(number[whole], 1)
+    np.testing.assert_allclose(np.nan_to_num(part[whole]), means, rtol=1e-4, atol=1e-3)
+    picture = await client.get(f"/api/hips/{hips}/Norder{order}/Allsky.png")
+    shown = np.asarray(Image.open(io.BytesIO(picture.content)))
+    assert shown.shape[:2] == shape
+    # The picture's first row is its uppermost.
+    assert ((shown[::-1][..., -1] > 0) <= np.isfinite(values)).all()
+    again = await client.get(
+        f"/api/hips/{hips}/Norder{order}/Allsky.png",
+        headers={"If-None-Match": picture.headers["etag"]},
+    )
+    assert again.status_code == 304
+
+
+async def link_to(client: httpx.AsyncClient, headers: dict[str, str], hips: str) -> str:
+    answer = await client.post(f"/api/hips/{hips}/link", headers=headers)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["cache-control"] == "no-store"
+    return str(answer.json()["url"]).removeprefix("https://astrolabe.example")
+
+
+@pytest.mark.parametrize("hips", ["members", "tiny.secret", "TINY.Secret"])
+async def test_a_signed_link_opens_a_private_tree_for_programs(
+    client: httpx.AsyncClient, people: People, hips: str
+) -> None:
+    link = await link_to(client, people.bearer("carol"), hips)
+    properties = parse_properties((await client.get(f"{link}/properties")).text)
+    assert properties["hips_service_url"] == f"https://astrolabe.example{link}"
+    for file in ("Moc.fits", "Norder3/Allsky.png", "Norder3/Dir0/Npix425.png", "", "properties"):
+        answer = await client.get(f"{link}/{file}")
+        assert answer.status_code == 200, file
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert answer.headers["cache-control"].startswith("private")
+        assert (await client.head(f"{link}/{file}")).status_code == 200
+    assert (await client.get(link)).text == (await client.get(f"{link}/properties")).text
+    # A wrong credential beside it changes nothing: the link is what counts.
+    other = await client.get(f"{link}/properties", headers=people.bearer("bob"))
+    assert other.status_code == 200
+    assert (await client.get(f"{link}/Norder3/Dir0/Npix0.png")).status_code == 404
+
+
+async def test_a_signed_tree_is_good_for_nothing_else(
+    client: httpx.AsyncClient, people: People
+) -> None:
+    carol = people.bearer("carol")
+    link = await link_to(client, carol, "members")
+    place, credential, _ = link.rsplit("/", 2)
+    key, seconds, signature = credential.removeprefix("~").split(".")
+    plain = await client.post(
+        "/auth/api/v1/links", json={"address": "/api/hips/members"}, headers=carol
+    )
+    of_resource = plain.json()["url"].partition("signed=")[2]
+    flipped = ("0" if signature[0] != "0" else "1") + signature[1:]
+    for address in (
+        f"{place}/{credential}/shown/properties",
+        f"{place}/{credential}/open/properties",
+        f"{place}/{credential}/tiny.secret/properties",
+        f"{place}/{credential}/MEMBERS/properties",
+        f"{place}/~{key}.{int(seconds) + 60}.{signature}/members/properties",
+        f"{place}/~{key}.{seconds}.{flipped}/members/properties",
+        f"{place}/~{people.bearer('bob')['Authorization'][10:32]}.{seconds}.{signature}/members/a",
+        f"{place}/~{of_resource}/members/properties",
+        f"{place}/~/members/properties",
+        f"{place}/~x/members/properties",
+        f"/api/hips/members/properties?signed={credential.removeprefix('~')}",
+        f"/api/moc/tiny.secret?signed={credential.removeprefix('~')}",
+        f"{link}/properties?signed={credential.removeprefix('~')}",
+    ):
+        refused = await client.get(address)
+        assert refused.status_code in {401, 404}, address
+        assert "x-vo-authenticated" not in refused.headers
+    # A link makes no link, and changes nothing.
+    for method in ("POST", "PUT", "DELETE"):
+        assert (await client.request(method, f"{link}/link")).status_code in {401, 404, 405}
+    for up in ("..%2Fshown%2Fproperties", "../shown/properties", "%2e%2e/shown/properties"):
+        answer = await client.get(f"{link}/{up}")
+        assert answer.status_code in {401, 404}
+    assert (await client.get(f"{link}/hips.json")).status_code == 404
+
+
+async def test_a_signed_tree_ends(app: FastAPI, client: httpx.AsyncClient) -> None:
+    context = app.state.api.context
+    made = context.tokens.create_for("carol", name="map", scopes=["read:image"], by=OPERATOR)
+    headers = {"Authorization": f"Bearer {made.text}"}
+    link = await link_to(client, headers, "members")
+    principal = context.authenticator.principal_of(made.info.key)
+    over = context.signed_links.sign_tree(
+        principal, "/api/hips/members", lifetime=timedelta(microseconds=1)
+    )
+    late = await client.get(f"{over.address}/properties")
+    assert late.status_code == 401
+    assert "has ended" in late.text
+    # It reads what its maker may read now, and no longer than his token lives.
+    assert (await client.get(f"{link}/properties")).status_code == 200
+    rule = Resource.of_collection("members")
+    context.rights.set_rule(rule, AccessRule(access=Access.PRIVATE, owner="alice"), by=OPERATOR)
+    assert (await client.get(f"{link}/properties")).status_code == 404
+    context.rights.set_rule(rule, ACCESS["members"], by=OPERATOR)
+    assert (await client.get(f"{link}/properties")).status_code == 200
+    context.tokens.revoke(made.info.key, by=OPERATOR)
+    assert (await client.get(f"{link}/properties")).status_code == 401
+
+
+async def test_only_who_may_read_a_tree_makes_a_link(
+    app: FastAPI, client: httpx.AsyncClient, people: People
+) -> None:
+    assert (await client.post("/api/hips/open/link")).status_code == 401
+    for who, hips, status in (
+        ("bob", "members", 404),
+        ("bob", "shown", 403),
+        ("bob", "tiny.secret", 404),
+        ("bob", "nothing", 404),
+        ("bob", "open", 200),
+        ("dora", "members", 404),
+    ):
+        answer = await client.post(f"/api/hips/{hips}/link", headers=people.bearer(who))
+        assert answer.status_code == status, (who, hips)
+    tokens = app.state.api.context.tokens
+    made = tokens.create_for("carol", name="pictures", scopes=["read:image"], by=OPERATOR)
+    images = {"Authorization": f"Bearer {made.text}"}
+    assert (await client.post("/api/hips/tiny.secret/link", headers=images)).status_code == 403

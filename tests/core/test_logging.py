@@ -108,6 +108,8 @@ def test_what_stands_under_a_secrets_name_is_not_written(
         (f"bad token {TOKEN}", "s" * 22, "al-" + "k" * 22),
         (f"code={TOKEN.replace('al-', 'ac-')}", "s" * 22, "ac-" + "k" * 22),
         (f"refresh {TOKEN.replace('al-', 'ar-')}", "s" * 22, "ar-" + "k" * 22),
+        (f"/api/hips/~{'k' * 22}.99.{'ab' * 32}/sky/x.png", "ab" * 32, f"/~{'k' * 22}.99"),
+        (f"GET /a?x=1&signed={'k' * 22}.99.{'ab' * 32}", "ab" * 32, f"&signed={'k' * 22}.99"),
         ("header Authorization: Bearer abcdef123456", "abcdef123456", "Bearer"),
         ("Basic dXNlcjpwYXNzd29yZA==", "dXNlcjpwYXNzd29yZA", "Basic"),
         ("no connection to postgresql+psycopg://me:pw1234@db:5432/x", "pw1234", "@db:5432/x"),

@@ -15,7 +15,7 @@ from astrolabe.core.errors import (
 )
 from astrolabe.identity import ANONYMOUS, Principal
 from astrolabe.identity.root_key import RootKey
-from astrolabe.identity.signed_links import LINK_KIND, LINK_PARAMETER, SignedLinks
+from astrolabe.identity.signed_links import LINK_KIND, LINK_PARAMETER, TREE_MARK, SignedLinks
 from astrolabe.identity.signing import Signer
 
 KEY = "k" * 22
@@ -96,6 +96,35 @@ def test_nothing_of_a_link_can_be_changed(links: SignedLinks) -> None:
     ):
         with pytest.raises(UnauthenticatedError):
             links.token_key(changed, address)
+
+
+def test_a_link_of_a_tree_has_its_credential_in_the_path(links: SignedLinks, clock: Clock) -> None:
+    link = links.sign_tree(ALICE, "/api/hips/sky")
+    place, credential, name = link.address.rsplit("/", 2)
+    assert (place, name, credential[:1]) == ("/api/hips", "sky", TREE_MARK)
+    credential = credential[1:]
+    assert links.tree_token_key(credential, "/api/hips/sky") == KEY
+    of_resource = credential_of(links.sign(ALICE, "/api/hips/sky").address)
+    for changed, address in (
+        (credential, "/api/hips/sky2"),
+        (credential, "/api/hips"),
+        (credential, "/api/hips/sky/properties"),
+        (of_resource, "/api/hips/sky"),
+        (credential[:-1], "/api/hips/sky"),
+    ):
+        with pytest.raises(UnauthenticatedError):
+            links.tree_token_key(changed, address)
+    with pytest.raises(UnauthenticatedError, match="not good for this address"):
+        links.token_key(credential, "/api/hips/sky")
+    clock.now = link.expires
+    with pytest.raises(UnauthenticatedError, match="ended"):
+        links.tree_token_key(credential, "/api/hips/sky")
+
+
+@pytest.mark.parametrize("address", ["/api/hips/", "/api/hips/sky?x=1", "/auth/x", "/api/../x"])
+def test_only_a_tree_can_be_signed_as_one(links: SignedLinks, address: str) -> None:
+    with pytest.raises(BadParameterError):
+        links.sign_tree(ALICE, address)
 
 
 def test_another_platform_or_purpose_signs_otherwise(tmp_path: Path, clock: Clock) -> None:

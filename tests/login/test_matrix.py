@@ -24,6 +24,7 @@ from .support import People, client_of, key_of, settings_of
 OPEN = "open"
 PUBLIC = "public"
 LOGIN = "login"
+SIGNED = "signed tree read:image"
 
 
 class Line(NamedTuple):
@@ -32,7 +33,8 @@ class Line(NamedTuple):
     Parameters
     ----------
     access
-        ``open``, ``public``, ``login``, a scope, or ``*scope`` where anonymous callers may come.
+        ``open``, ``public``, ``login``, a scope, ``*scope`` where anonymous callers may come, or
+        `SIGNED` where the credential stands in the path and no other one counts.
     path
         With whatever its parameters are in the test; default the template itself.
     json, form
@@ -280,6 +282,13 @@ MATRIX: dict[tuple[str, str], Line] = {
     ("GET", "/api/hips/hipslist"): Line("*read:image"),
     ("GET", "/api/hips/{hips_id}"): Line("*read:image", "/api/hips/nothing"),
     ("GET", "/api/hips/{hips_id}/{path}"): Line("*read:image", "/api/hips/no/properties"),
+    ("POST", "/api/hips/{hips_id}/link"): Line("read:image", "/api/hips/nothing/link"),
+    ("GET", "/api/hips/~{signed_tree}/{hips_id}"): Line(
+        SIGNED, f"/api/hips/~{NO_KEY}.9999999999.{'0' * 64}/nothing"
+    ),
+    ("GET", "/api/hips/~{signed_tree}/{hips_id}/{path}"): Line(
+        SIGNED, f"/api/hips/~{NO_KEY}.9999999999.{'0' * 64}/nothing/properties"
+    ),
     ("GET", "/api/moc/{table}"): Line("*read:tap", "/api/moc/no.table"),
     ("GET", "/api/tap/async"): Line("*read:tap"),
     ("POST", "/api/tap/async"): Line("*read:tap", form=TAP_JOB),
@@ -346,6 +355,8 @@ def as_written(access: Access | None) -> str:
     if access.who is Who.PUBLIC:
         return PUBLIC
     scopes = "|".join(sorted(access.scopes))
+    if access.who is Who.TREE:
+        return f"signed tree {scopes}"
     return (f"*{scopes}" if access.who is Who.ANONYMOUS else scopes) or LOGIN
 
 
@@ -396,6 +407,10 @@ async def test_who_may(app: FastAPI, people: People, key: tuple[str, str]) -> No
         administrator = await ask(client, key, people.bearer("dora"))
     answers = (anonymous, expired, made_up, unfit, user, member, administrator)
     assert all(answer.status_code < 500 or key[1] == "/health" for answer in answers)
+    if access == SIGNED:
+        assert {answer.status_code for answer in answers} == {401}
+        assert not any("x-vo-authenticated" in answer.headers for answer in answers)
+        return
 
     # A form to log in takes no token in its place, and says 401 of a wrong password.
     is_login = key[0] == "POST" and key[1] in {"/auth/login", "/auth/link", "/api/login"}

@@ -41,6 +41,7 @@ __all__ = [
     "account",
     "administers",
     "authenticate",
+    "by_signed_tree",
     "logged_in",
     "makes_session",
     "open_to_all",
@@ -60,6 +61,8 @@ class Who(Enum):
     """Who holds the scope, and anonymous callers where the settings allow them."""
     USERS = "users"
     """Who has logged in and, where there is a scope, holds it."""
+    TREE = "tree"
+    """Who comes by the signed link of a tree, whose maker holds the scope; nobody else."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,8 @@ class Access:
                     "Log in first: send a token, or log in with your name and password."
                 )
             return
+        if self.who is Who.TREE and principal.kind != LINK_KIND:
+            raise UnauthenticatedError("This address is good with a signed link only.")
         if principal.kind == LINK_KIND and not self.links:
             raise ForbiddenError("A signed link is good for reading data, for nothing else.")
         if self.who is not Who.PUBLIC and self.scopes and not self.scopes & principal.scopes:
@@ -200,6 +205,17 @@ def requires(*scopes: str, service: str | None = None) -> Any:  # noqa: ANN401 -
     return Depends(Access(who, scopes=held, service=service, links=held <= LINK_SCOPES))
 
 
+def by_signed_tree(*scopes: str, service: str) -> Any:  # noqa: ANN401 - as above
+    """Declare a route whose path has the credential of a signed tree as `TREE_PARAMETER`.
+
+    Parameters
+    ----------
+    service
+        The service's name, under which requests are counted.
+    """
+    return Depends(Access(Who.TREE, scopes=frozenset(scopes), service=service, links=True))
+
+
 def logged_in() -> Any:  # noqa: ANN401 - as above
     """Declare a route for whoever has logged in, whatever the credential may be used for."""
     return Depends(Access(Who.USERS))
@@ -232,7 +248,7 @@ async def authenticate(
     if credential is None:
         return ANONYMOUS, None
     address = notes_of(connection).address
-    if credential.kind is CredentialKind.LINK:
+    if credential.kind in {CredentialKind.LINK, CredentialKind.TREE}:
         return await _by_link(connection, state, credential), credential
     authenticator = state.context.authenticator
     known = authenticator.cached(credential.text, address=address)
@@ -248,7 +264,9 @@ async def _by_link(
 ) -> Principal:
     if connection.scope["type"] != "http" or connection.scope["method"] != "GET":
         raise UnauthenticatedError("A signed link is good for GET only.")
-    key = state.context.signed_links.token_key(credential.text, credential.address)
+    links = state.context.signed_links
+    find = links.tree_token_key if credential.kind is CredentialKind.TREE else links.token_key
+    key = find(credential.text, credential.address)
     holder = await run_in_threadpool(state.context.authenticator.principal_of, key)
     if holder is None:
         raise UnauthenticatedError("The token that this signed link was made with has ended.")

@@ -3,7 +3,8 @@
 A request may bring a token in one of these ways; the first that is there counts, and is not
 passed over for the next when it is no good:
 
-1. a signed link (parameter ``signed``), which is good for reading one resource;
+1. a signed link, which is good for reading one resource (parameter ``signed``) or one tree of files
+   (a segment of the path);
 2. ``Authorization: Bearer``, or ``Basic`` with the token as user or as password;
 3. ``X-CADC-DelegationToken``;
 4. the session's cookie.
@@ -17,18 +18,27 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
-from urllib.parse import unquote_plus
+from urllib.parse import quote, unquote_plus
 
 from starlette.requests import HTTPConnection
 
 from astrolabe.core.errors import BadParameterError, UnauthenticatedError
-from astrolabe.identity.signed_links import LINK_PARAMETER
+from astrolabe.identity.signed_links import LINK_PARAMETER, TREE_MARK
 from astrolabe_api.common.cookies import session_cookie
 
-__all__ = ["DELEGATION_HEADER", "Credential", "CredentialKind", "read_credential"]
+__all__ = [
+    "DELEGATION_HEADER",
+    "TREE_PARAMETER",
+    "Credential",
+    "CredentialKind",
+    "read_credential",
+]
 
 DELEGATION_HEADER: Final = "X-CADC-DelegationToken"
 """The header in which OpenCADC's tools send a token."""
+
+TREE_PARAMETER: Final = "signed_tree"
+"""The path parameter that makes a route one of signed trees."""
 
 _TOKEN: Final = re.compile(r"al-[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{22}")
 _LONGEST: Final = 4096
@@ -40,6 +50,7 @@ class CredentialKind(StrEnum):
     HEADER = "header"
     COOKIE = "cookie"
     LINK = "link"
+    TREE = "tree"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +62,10 @@ class Credential:
     kind
         How.
     text
-        The token's text, or the value of a signed link's parameter.
+        The token's text, or the credential of a signed link.
     address
-        Of a signed link: the path and query that it must have been made for.
+        Of a signed link: the path and query, or the path of the tree, that it must have been made
+        for.
     """
 
     kind: CredentialKind
@@ -77,8 +89,11 @@ def read_credential(connection: HTTPConnection, *, https: bool) -> Credential | 
         Raised if there is a credential that cannot be one of ours.
     """
     link = _read_query(connection)
-    if link is not None:
-        return link
+    tree = _read_tree(connection)
+    if link is not None and tree is not None:
+        raise UnauthenticatedError("Give one signed link, not one inside another.")
+    if link is not None or tree is not None:
+        return link or tree
     authorization = connection.headers.getlist("authorization")
     if authorization:
         if len(authorization) > 1:
@@ -114,6 +129,16 @@ def _read_query(connection: HTTPConnection) -> Credential | None:
     return Credential(
         CredentialKind.LINK, found[0], address=path.partition("?")[0] + (f"?{rest}" if rest else "")
     )
+
+
+def _read_tree(connection: HTTPConnection) -> Credential | None:
+    """Return the credential of a route ``{place}/~{signed_tree}/{name}...``."""
+    found: str | None = connection.scope.get("path_params", {}).get(TREE_PARAMETER)
+    if found is None:
+        return None
+    place, _, rest = connection.scope["path"].partition(f"/{TREE_MARK}{found}/")
+    name = quote(rest.partition("/")[0], safe="")
+    return Credential(CredentialKind.TREE, found, address=f"{place}/{name}")
 
 
 def _read_authorization(header: str) -> str:

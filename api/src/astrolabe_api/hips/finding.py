@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import Final
 
 from astrolabe.catalogs.view import StoredView, TableEntry
 from astrolabe.core.errors import ForbiddenError, NotFoundError
 from astrolabe.identity import ANONYMOUS, Principal
+from astrolabe.images.hips.allsky import (
+    allsky_of_density,
+    allsky_of_tree,
+    has_allsky,
+    parse_allsky,
+)
 from astrolabe.images.hips.coverage import MOC_FORMS, moc_bytes
+from astrolabe.images.hips.density import DENSITY_ORDER
 from astrolabe.images.hips.properties import format_properties
 from astrolabe.images.hips.tables import TableCoverage, has_coverage
 from astrolabe.images.hips.tiles import Tile, fits_bytes, png_bytes
@@ -63,7 +71,14 @@ class HipsFile:
     open: Callable[[], SizedBytes]
 
 
-def find_file(state: ApiState, caller: Principal, hips_id: str, path: str) -> HipsFile | None:
+def find_file(
+    state: ApiState,
+    caller: Principal,
+    hips_id: str,
+    path: str,
+    *,
+    address: str | None = None,
+) -> HipsFile | None:
     """Return a file of a HiPS that a caller may read; `None` if that HiPS has none of this name.
 
     Parameters
@@ -72,6 +87,8 @@ def find_file(state: ApiState, caller: Principal, hips_id: str, path: str) -> Hi
         The id of a tree, or ``schema.table`` for the density of a table.
     path
         Within the tree.
+    address
+        Of the HiPS, where it is not the usual one.
 
     Raises
     ------
@@ -81,10 +98,15 @@ def find_file(state: ApiState, caller: Principal, hips_id: str, path: str) -> Hi
         Raised if he may see but not read it.
     """
     if "." in hips_id:
-        return _of_table(state, caller, hips_id, path)
-    tree = state.context.images.hips.access.get(caller, hips_id)
+        return _of_table(state, caller, hips_id, path, address)
+    hips = state.context.images.hips
+    tree = hips.access.get(caller, hips_id)
     if path == _PROPERTIES:
-        return _text(format_properties(_tree_record(state, tree)))
+        record = _tree_record(state, tree)
+        return _text(format_properties(record if address is None else _at(record, address)))
+    preview = parse_allsky(path, order=tree.info.order)
+    if preview is not None and has_allsky(tree, *preview):
+        return _allsky(state, str(tree.folder), preview, partial(allsky_of_tree, tree, *preview))
     file = tree.file(path)
     if file is None:
         return None
@@ -137,13 +159,21 @@ def find_entry(state: ApiState, caller: Principal, name: str) -> TableEntry:
     return state.context.readable.find(caller, search)
 
 
-def _of_table(state: ApiState, caller: Principal, name: str, path: str) -> HipsFile | None:
+def _of_table(
+    state: ApiState, caller: Principal, name: str, path: str, address: str | None
+) -> HipsFile | None:
     if not caller.is_anonymous and "read:tap" not in caller.scopes:
         raise ForbiddenError("This needs the scope read:tap, which your token does not have.")
     entry = find_entry(state, caller, name)
     coverage = state.context.images.hips.tables.of(entry)
     if path == _PROPERTIES:
-        return _text(format_properties(_table_record(state, entry, coverage)))
+        record = _table_record(state, entry, coverage)
+        return _text(format_properties(record if address is None else _at(record, address)))
+    density = coverage.density
+    preview = parse_allsky(path, order=DENSITY_ORDER)
+    if preview is not None and preview[1] != "jpg" and not density.is_empty:
+        make = partial(allsky_of_density, density, *preview)
+        return _allsky(state, entry.root, preview, make)
     etag = f'"{sha256(f"{entry.root} {path}".encode()).hexdigest()[:32]}"'
     if path == _MOC:
         form = MOC_FORMS[0]
@@ -159,6 +189,26 @@ def _of_table(state: ApiState, caller: Principal, name: str, path: str) -> HipsF
     return HipsFile(
         etag, _MEDIA_TYPES[extension], lambda: MemoryBytes(_drawn(coverage, tile, extension))
     )
+
+
+def _allsky(
+    state: ApiState, version: str, preview: tuple[int, str], make: Callable[[], bytes | None]
+) -> HipsFile:
+    """Return the file of all tiles of a low order, made when it is opened."""
+    order, extension = preview
+    key = f"{version} {order} {extension}"
+
+    def content() -> MemoryBytes:
+        found = state.context.images.hips.allsky.get(key, make)
+        if found is None:
+            raise NotFoundError("The HiPS was made anew just now; ask again.")
+        return MemoryBytes(found)
+
+    return HipsFile(f'"{sha256(key.encode()).hexdigest()[:32]}"', _MEDIA_TYPES[extension], content)
+
+
+def _at(record: dict[str, str], address: str) -> dict[str, str]:
+    return record | {"hips_service_url": address}
 
 
 def _content(state: ApiState, tree: HipsTree, path: str) -> bytes:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from astrolabe.core.errors import NotFoundError
+from astrolabe.identity.signed_links import TREE_MARK
 from astrolabe.images.hips.coverage import find_moc_form, moc_bytes
 from astrolabe.images.hips.properties import hips_list
-from astrolabe_api.common.auth import Caller, requires
+from astrolabe_api.common.auth import Caller, account, by_signed_tree, requires
+from astrolabe_api.common.credentials import TREE_PARAMETER
 from astrolabe_api.common.hiding import hiding
 from astrolabe_api.common.params import read_parameters
 from astrolabe_api.common.ranges import RangedResponse, is_unchanged, wanted_range
@@ -34,14 +38,26 @@ __all__ = ["HIPS_PATH", "MOC_PATH", "hips_routers"]
 MOC_PATH: Final = "/api/moc"
 
 _FRESH_SECONDS: Final = 600
+_SIGNED: Final = f"{HIPS_PATH}/{TREE_MARK}{{{TREE_PARAMETER}}}/{{hips_id}}"
+
+
+class HipsLink(BaseModel):
+    """A signed link to all files of a HiPS."""
+
+    url: str = Field(description="Whoever has it may read this one HiPS, below this address.")
+    expires: datetime
 
 
 def hips_routers() -> tuple[APIRouter, ...]:
     """Return the routers of HiPS, of coverages and of the page that shows them."""
     router = APIRouter(tags=["hips"])
     read = requires("read:image", service="hips")
+    signed = by_signed_tree("read:image", service="hips")
     for path, handler, access, summary in (
         (f"{HIPS_PATH}/hipslist", _list, read, "Every HiPS there is (HiPS 1.0)"),
+        # First: what begins with the mark is no HiPS's name.
+        (_SIGNED, _signed_root, signed, "What a signed link to a HiPS leads to: its properties"),
+        (f"{_SIGNED}/{{path:path}}", _signed_file, signed, "A file of a HiPS, by a signed link"),
         (f"{HIPS_PATH}/{{hips_id}}", _root, read, "A HiPS, shown"),
         (f"{HIPS_PATH}/{{hips_id}}/{{path:path}}", _file, read, "A file of a HiPS"),
         (
@@ -59,6 +75,14 @@ def hips_routers() -> tuple[APIRouter, ...]:
             response_class=Response,
             dependencies=[access],
         )
+    router.add_api_route(
+        f"{HIPS_PATH}/{{hips_id}}/link",
+        _link,
+        methods=["POST"],
+        summary="Make an address of a HiPS for programs that cannot log in",
+        response_model=HipsLink,
+        dependencies=[account("read:image")],
+    )
     return router, viewer_router()
 
 
@@ -85,10 +109,38 @@ async def _file(
         return await _root(hips_id)
     with hiding(state, caller):
         found = await run_in_threadpool(find_file, state, caller, hips_id, path)
+    return _answer(request, state, _found(found, hips_id, path))
+
+
+async def _signed_root(request: Request, hips_id: str, state: State, caller: Caller) -> Response:
+    return await _signed_file(request, hips_id, "properties", state, caller)
+
+
+async def _signed_file(
+    request: Request, hips_id: str, path: str, state: State, caller: Caller
+) -> Response:
+    # Clients go on from the address that the properties name.
+    address = state.url(
+        f"{HIPS_PATH}/{TREE_MARK}{request.path_params[TREE_PARAMETER]}/{quote(hips_id, safe='')}"
+    )
+    wanted = path or "properties"
+    with hiding(state, caller):
+        found = await run_in_threadpool(find_file, state, caller, hips_id, wanted, address=address)
+    return _answer(request, state, _found(found, hips_id, wanted))
+
+
+async def _link(hips_id: str, state: State, caller: Caller, response: Response) -> HipsLink:
+    response.headers["Cache-Control"] = "no-store"
+    await run_in_threadpool(find_file, state, caller, hips_id, "properties")
+    link = state.context.signed_links.sign_tree(caller, f"{HIPS_PATH}/{quote(hips_id, safe='')}")
+    return HipsLink(url=state.url(link.address), expires=link.expires)
+
+
+def _found(found: HipsFile | None, hips_id: str, path: str) -> HipsFile:
     if found is None:
         # He may read the HiPS: there is nothing to hide, and maps ask for many absent tiles.
         raise NotFoundError(f"The HiPS {hips_id[:100]} has no {path[:100]!r}.")
-    return _answer(request, state, found)
+    return found
 
 
 async def _moc(request: Request, table: str, state: State, caller: Caller) -> Response:
@@ -109,7 +161,11 @@ async def _moc(request: Request, table: str, state: State, caller: Caller) -> Re
 
 
 def _answer(
-    request: Request, state: ApiState, found: HipsFile, *, name: str | None = None
+    request: Request,
+    state: ApiState,
+    found: HipsFile,
+    *,
+    name: str | None = None,
 ) -> Response:
     headers = {
         "ETag": found.etag,

@@ -44,10 +44,12 @@ _OWN_TOKEN: Final = re.compile(r"\b(a[lcr]-[A-Za-z0-9_-]{22})\.[A-Za-z0-9_-]{22}
 _CREDENTIALS: Final = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9+/=._~-]{8,}", re.IGNORECASE)
 # One-time login links.
 _LOGIN_LINK: Final = re.compile(r"(/auth/link#)[A-Za-z0-9_-]+")
+# Signed links, of a resource and of a tree: who made them may be logged, not the signature.
+_SIGNED_LINK: Final = re.compile(r"((?:[?&]signed=|/~)[A-Za-z0-9_-]{22}\.[0-9]+)\.[0-9a-f]+")
 _URL_PASSWORD: Final = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+@", re.IGNORECASE)
 
-# What each of the four has somewhere: a text without it needs no closer look.
-_SUSPECT: Final = re.compile(r"a[lcr]-|bearer|basic|/auth/link#|://", re.IGNORECASE)
+# What each of the five has somewhere: a text without it needs no closer look.
+_SUSPECT: Final = re.compile(r"a[lcr]-|bearer|basic|/auth/link#|signed=|/~|://", re.IGNORECASE)
 
 # Libraries whose every request or statement would be an event of its own.
 _QUIET: Final = {
@@ -177,4 +179,5 @@ def _redacted_text(text: str) -> str:
     text = _OWN_TOKEN.sub(rf"\1.{REDACTED}", text)
     text = _CREDENTIALS.sub(rf"\1 {REDACTED}", text)
     text = _LOGIN_LINK.sub(rf"\1{REDACTED}", text)
+    text = _SIGNED_LINK.sub(rf"\1.{REDACTED}", text)
     return _URL_PASSWORD.sub(rf"\1{REDACTED}@", text)

@@ -10,6 +10,7 @@ from astrolabe.identity.authority import PLATFORM
 from astrolabe.identity.rights import Rights
 from astrolabe.images.access import ImageAccess
 from astrolabe.images.hips.access import HipsAccess
+from astrolabe.images.hips.allsky import AllskyFiles
 from astrolabe.images.hips.making import HipsMaker
 from astrolabe.images.hips.tables import TableCoverages
 from astrolabe.images.hips.trees import HipsTrees
@@ -67,6 +68,11 @@ class HipsServices:
     def tables(self) -> TableCoverages:
         """Density and coverage of tables; asks nobody for rights."""
         return TableCoverages()
+
+    @cached_property
+    def allsky(self) -> AllskyFiles:
+        """Files of all tiles of a low order, as they were last asked for."""
+        return AllskyFiles()
 
     @cached_property
     def maker(self) -> HipsMaker:

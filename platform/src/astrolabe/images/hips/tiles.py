@@ -165,8 +165,16 @@ def average_of_children(children: dict[Tile, FloatTile], width: int) -> FloatTil
     return result
 
 
-def fits_bytes(tile: Tile, values: FloatTile, unit: str | None) -> bytes:
-    """Return the FITS file of a tile: 32-bit floats, NaN where there is no value."""
+def fits_bytes(
+    tile: Tile, values: FloatTile, unit: str | None, *, names_tile: bool = True
+) -> bytes:
+    """Return the FITS file of a tile: 32-bit floats, NaN where there is no value.
+
+    Parameters
+    ----------
+    names_tile
+        Whether the header says which tile it is; else only its order.
+    """
     header = fits.Header()
     header["SIMPLE"] = True
     header["BITPIX"] = -32
@@ -174,7 +182,8 @@ def fits_bytes(tile: Tile, values: FloatTile, unit: str | None) -> bytes:
     header["NAXIS1"] = values.shape[1]
     header["NAXIS2"] = values.shape[0]
     header["ORDER"] = (tile.order, "HEALPix order of the tile")
-    header["NPIX"] = (tile.pixel, "HEALPix cell of the tile (NESTED)")
+    if names_tile:
+        header["NPIX"] = (tile.pixel, "HEALPix cell of the tile (NESTED)")
     if unit:
         header["BUNIT"] = unit
     data = np.ascontiguousarray(values, dtype=">f4").tobytes()
