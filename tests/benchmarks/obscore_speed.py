@@ -1,11 +1,12 @@
 """How fast footprints are found in ``ivoa.ObsCore``.
 
-usage: python -m tests.benchmarks.obscore_speed [--rows N] [--requests N] [--work DIR]
+usage: python -m tests.benchmarks.obscore_speed [--rows N] [--requests N] [--positions N]
+                                                [--work DIR]
 
 Makes N footprints, squares of 0.05 to 0.2 degrees with one in 500 up to ten degrees, spread over
 the sky, and asks for those at random places. Prints
-the median and the 95th percentile; asserts nothing. With ``--work`` the table is kept and used
-again.
+the median and the 95th percentile; asserts nothing. Then it joins them with uploaded positions
+spread over the sky, and counts the pairs. With ``--work`` the table is kept and used again.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ import pyarrow as pa
 from astrolabe.catalogs.cancel import QueryCancel
 from astrolabe.catalogs.importing import ImportOptions, run_import
 from astrolabe.catalogs.query import QueryRequest
+from astrolabe.catalogs.uploads import UPLOAD_SCHEMA, UploadedTable
 from astrolabe.factory import ProcessContext
 from astrolabe.identity.authority import PLATFORM
 from astrolabe.images.obscore.columns import OBSCORE, OBSCORE_GROUP_ROWS
 from astrolabe.sky.vectors import unit_vectors
-from astrolabe.tables.model import arrow_type
+from astrolabe.tables.model import Column, Datatype, TableMeta, arrow_type
 from astrolabe.tables.source import SourceMeta
 from tests.support.tiny import open_context, sky_points
 
@@ -131,10 +133,10 @@ def make(home: Path, rows: int) -> None:
         print(f"import      {rows:>11,} footprints, {report.bytes / 1e6:,.0f} MB, {seconds:.1f} s")
 
 
-def ask(context: ProcessContext, query: str) -> int:
+def ask(context: ProcessContext, query: str, *uploads: UploadedTable) -> int:
     """Run a query to its end; return its rows."""
     running = context.queries.start(
-        QueryRequest(query=query), principal=PLATFORM, cancel=QueryCancel()
+        QueryRequest(query=query, uploads=uploads), principal=PLATFORM, cancel=QueryCancel()
     )
     return sum(batch.num_rows for batch in running)
 
@@ -173,11 +175,45 @@ def measure(context: ProcessContext, requests: int) -> None:
         )
 
 
+JOINS = {
+    "join points": "SELECT t.number, o.obs_id FROM TAP_UPLOAD.t AS t JOIN ivoa.ObsCore AS o"
+    " ON 1 = CONTAINS(POINT(t.ra, t.dec), o.s_region)",
+    "join circles": "SELECT t.number, o.obs_id FROM TAP_UPLOAD.t AS t JOIN ivoa.ObsCore AS o"
+    " ON 1 = INTERSECTS(CIRCLE(t.ra, t.dec, 0.01), o.s_region)",
+    "left join": "SELECT t.number, o.obs_id FROM TAP_UPLOAD.t AS t LEFT JOIN ivoa.ObsCore AS o"
+    " ON 1 = CONTAINS(POINT(t.ra, t.dec), o.s_region)",
+    "any of": "SELECT o.* FROM ivoa.ObsCore AS o WHERE EXISTS (SELECT t.number FROM"
+    " TAP_UPLOAD.t AS t WHERE 1 = INTERSECTS(CIRCLE(t.ra, t.dec, 0.01), o.s_region))",
+}
+
+
+def measure_joins(context: ProcessContext, positions: int) -> None:
+    """Print the time of each kind of join with uploaded positions, the best of three."""
+    ra, dec = sky_points(positions, seed=5)
+    columns = (
+        Column(name="number", datatype=Datatype.INT),
+        Column(name="ra", datatype=Datatype.DOUBLE, unit="deg"),
+        Column(name="dec", datatype=Datatype.DOUBLE, unit="deg"),
+    )
+    upload = UploadedTable(
+        meta=TableMeta(schema=UPLOAD_SCHEMA, name="t", columns=columns),
+        data=pa.table({"number": np.arange(positions, dtype=np.int32), "ra": ra, "dec": dec}),
+    )
+    for name, query in JOINS.items():
+        times, rows = [], 0
+        for _ in range(3):
+            started = time.perf_counter()
+            rows = ask(context, query, upload)
+            times.append(time.perf_counter() - started)
+        print(f"{name:<14}{positions:>9,} positions {min(times):>8.2f} s {rows:>10,} rows")
+
+
 def main() -> None:
     """Make the footprints and ask for them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--requests", type=int, default=100)
+    parser.add_argument("--positions", type=int, default=1_000)
     parser.add_argument("--work", type=Path)
     arguments = parser.parse_args()
     work = arguments.work or Path(tempfile.mkdtemp(prefix="obscore-"))
@@ -185,6 +221,7 @@ def main() -> None:
         make(work / "home", arguments.rows)
         with open_context(work / "home") as context:
             measure(context, arguments.requests)
+            measure_joins(context, arguments.positions)
     finally:
         if arguments.work is None:
             shutil.rmtree(work, ignore_errors=True)

@@ -44,6 +44,7 @@ def test_units_are_turned_into_degrees() -> None:
                     "a": number("ra", [np.pi, 1.0], unit="rad"),
                     "b": number("dec", [60.0, 120.0], unit="arcmin"),
                     "c": number("size", [36.0, None], unit="arcsec"),
+                    "d": number("Radius", [None, 6.0], unit="arcmin"),
                 }
             )
         ],
@@ -53,6 +54,8 @@ def test_units_are_turned_into_degrees() -> None:
     np.testing.assert_allclose(found.dec_deg, [1.0, 2.0])
     assert found.size_deg is not None
     np.testing.assert_allclose(found.size_deg, [0.01, np.nan])
+    assert found.radius_deg is not None
+    np.testing.assert_allclose(found.radius_deg, [np.nan, 0.1])
 
 
 def test_columns_are_found_by_ucd_and_ids_keep_their_digits() -> None:

@@ -113,7 +113,8 @@ async def test_a_search_finds_what_fits(
         ({"RESPONSEFORMAT": "docx"}, "docx"),
         ({"TARGET": "a\x00b"}, "TARGET"),
         ({"POS": [f"CIRCLE {n} 0 1" for n in range(101)]}, "100 values"),
-        ({"UPLOAD": "t,param:t"}, "UPLOAD is not supported"),
+        ({"UPLOAD": "positions,param:t"}, "no such multipart part"),
+        ({"UPLOAD": "positions,http://example.org/t.csv"}, "only this platform's own"),
     ],
     ids=lambda value: value if isinstance(value, str) else next(iter(value)),
 )
@@ -159,7 +160,7 @@ async def test_the_service_describes_itself(client: httpx.AsyncClient) -> None:
     names = [param.name for param in itself.groups[0].entries]
     assert ",".join(names) == (
         "POS,BAND,TIME,POL,FOV,SPATRES,SPECRP,EXPTIME,TIMERES,ID,COLLECTION,FACILITY,INSTRUMENT,"
-        "DPTYPE,CALIB,TARGET,FORMAT,RELEASEDATE,MAXREC,RESPONSEFORMAT"
+        "DPTYPE,CALIB,TARGET,FORMAT,RELEASEDATE,UPLOAD,MAXREC,RESPONSEFORMAT"
     )
 
 

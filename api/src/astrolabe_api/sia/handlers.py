@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from astrolabe.core.ids import new_job_id
 from astrolabe_api.common.auth import Caller, public, requires
 from astrolabe_api.common.availability import availability
 from astrolabe_api.common.documents import Document, document_response
@@ -51,15 +54,24 @@ def sia_routers() -> tuple[APIRouter, ...]:
 
 
 async def _query(request: Request, state: State, caller: Caller) -> Response:
-    given = await read_parameters(request, limits=state.form_limits)
-    return sia_response(
-        state,
-        caller,
-        read_sia_request(given),
-        address=notes_of(request).address,
-        compress=wants_gzip(request),
-        headers_only=is_head(request.scope),
-    )
+    query_id = new_job_id()
+    forget = partial(state.uploads.delete, query_id)
+    try:
+        given = await read_parameters(
+            request, limits=state.form_limits, new_file=partial(state.uploads.prepare, query_id)
+        )
+        return sia_response(
+            state,
+            caller,
+            read_sia_request(given),
+            address=notes_of(request).address,
+            compress=wants_gzip(request),
+            headers_only=is_head(request.scope),
+            on_end=forget if given.files else lambda: None,
+        )
+    except BaseException:
+        forget()
+        raise
 
 
 async def _capabilities(request: Request, state: State) -> Response:

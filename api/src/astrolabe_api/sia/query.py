@@ -9,13 +9,19 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from astrolabe.core.errors import BadParameterError
+import numpy as np
+import pyarrow as pa
+
+from astrolabe.catalogs.uploads import UPLOAD_SCHEMA, UploadedTable
+from astrolabe.core.errors import BadParameterError, UploadInvalidError
 from astrolabe.images.model import ImageKey, ImageRecord, parse_image_did
 from astrolabe.images.obscore.columns import OBSCORE
 from astrolabe.images.obscore.search import footprint_condition
+from astrolabe.images.soda.positions import POSITIONS_TABLE, Positions
+from astrolabe.tables.model import Column, Datatype, TableMeta
 from astrolabe_api.sia.requests import Interval, SiaRequest
 
-__all__ = ["sia_query"]
+__all__ = ["searched_positions", "sia_query"]
 
 FindImages = Callable[[Iterable[ImageKey]], Mapping[tuple[str, str], ImageRecord]]
 
@@ -37,6 +43,16 @@ _TEXTS: Final = {
 }
 _NEVER: Final = "1 = 0"
 _NEAR_DEG: Final = 1e-6
+_POSITIONS: Final = (
+    Column(name="ra", datatype=Datatype.DOUBLE, unit="deg"),
+    Column(name="dec", datatype=Datatype.DOUBLE, unit="deg"),
+    Column(name="radius", datatype=Datatype.DOUBLE, unit="deg"),
+)
+_AT_POSITIONS: Final = (
+    f"EXISTS (SELECT p.ra FROM {UPLOAD_SCHEMA}.{POSITIONS_TABLE} AS p WHERE"  # noqa: S608 - ours
+    f" INTERSECTS(CIRCLE(p.ra, p.dec, p.radius), {OBSCORE.adql_name}.s_region) = 1)"
+)
+_MOST_RADIUS_DEG: Final = 180.0
 
 
 def sia_query(asked: SiaRequest, *, authority: str, find: FindImages) -> str:
@@ -54,6 +70,8 @@ def sia_query(asked: SiaRequest, *, authority: str, find: FindImages) -> str:
     # Numbers are floats that repr() writes with all their digits, texts are quoted by `_quoted`,
     # and the names are ours: nothing that a user sent can become anything but a literal.
     conditions = [_any(footprint_condition(region) for region in asked.regions)]
+    if asked.uploads:
+        conditions.append(_AT_POSITIONS)
     for name, values in asked.intervals.items():
         if name in _OVERLAPPED:
             low, high = _OVERLAPPED[name]
@@ -76,6 +94,37 @@ def sia_query(asked: SiaRequest, *, authority: str, find: FindImages) -> str:
     wanted = [condition for condition in conditions if condition]
     where = f" WHERE {' AND '.join(wanted)}" if wanted else ""
     return f"SELECT * FROM {OBSCORE.adql_name}{where}"  # noqa: S608 - see above
+
+
+def searched_positions(positions: Positions) -> UploadedTable:
+    """Return the circles of a table of positions as the table that the query of a search reads.
+
+    Radii are those of the table, else half of its sizes, else 0. A row without a position finds
+    nothing.
+
+    Raises
+    ------
+    UploadInvalidError
+        Raised if a radius is not one of a circle.
+    """
+    radius = np.zeros(len(positions))
+    if positions.size_deg is not None:
+        radius = np.where(np.isfinite(positions.size_deg), positions.size_deg / 2.0, radius)
+    if positions.radius_deg is not None:
+        radius = np.where(np.isfinite(positions.radius_deg), positions.radius_deg, radius)
+    wrong = np.flatnonzero((radius < 0.0) | (radius > _MOST_RADIUS_DEG))
+    if len(wrong):
+        row = int(wrong[0])
+        raise UploadInvalidError(
+            f"Row {row + 1} of the table of positions has the radius {radius[row]:g}; radii are "
+            "degrees from 0 to 180."
+        )
+    values = (positions.ra_deg, positions.dec_deg, radius)
+    names = [column.name for column in _POSITIONS]
+    meta = TableMeta(
+        schema=UPLOAD_SCHEMA, name=POSITIONS_TABLE, columns=_POSITIONS, row_count=len(positions)
+    )
+    return UploadedTable(meta=meta, data=pa.table(dict(zip(names, values, strict=True))))
 
 
 def _any(conditions: Iterable[str]) -> str:

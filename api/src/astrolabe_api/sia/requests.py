@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Final, TypeVar
 
 from astrolabe.core.errors import BadParameterError
@@ -71,6 +72,10 @@ class SiaRequest:
         ID: identifiers of images.
     released
         RELEASEDATE (SIA 2.1): timestamps, `None` where open.
+    uploads
+        UPLOAD: a table of positions.
+    files
+        Multipart files by the name of their part.
     maxrec
         Rows to give at most, `None` for the default.
     output
@@ -83,6 +88,8 @@ class SiaRequest:
     calib: tuple[int, ...] = ()
     ids: tuple[str, ...] = ()
     released: tuple[tuple[str | None, str | None], ...] = ()
+    uploads: tuple[str, ...] = ()
+    files: dict[str, Path] = field(default_factory=dict)
     maxrec: int | None = None
     output: OutputFormat
 
@@ -95,11 +102,6 @@ def read_sia_request(given: Parameters) -> SiaRequest:
     BadParameterError
         Raised if a parameter does not fit.
     """
-    if given.values("UPLOAD"):
-        raise BadParameterError(
-            "UPLOAD is not supported by image searches; search for one position at a time with "
-            "POS, which may be repeated, or join ivoa.ObsCore with an uploaded table over TAP."
-        )
     intervals = {
         name: _each(given, name, _interval_of(name)) for name in _INTERVALS if given.values(name)
     }
@@ -116,6 +118,8 @@ def read_sia_request(given: Parameters) -> SiaRequest:
         calib=_each(given, "CALIB", _calib),
         ids=_each(given, "ID", _text_of("ID")),
         released=_each(given, "RELEASEDATE", _time_interval),
+        uploads=tuple(value for value in given.values("UPLOAD") if value.strip()),
+        files=given.files,
         maxrec=maxrec,
         output=_output(given.single("RESPONSEFORMAT")),
     )
@@ -127,7 +131,8 @@ def _each(given: Parameters, name: str, read: Callable[[str], _Value]) -> tuple[
     if len(values) > _MOST_VALUES:
         raise BadParameterError(
             f"{name} was given {len(values)} times; {_MOST_VALUES} values are the limit. Query "
-            "ivoa.ObsCore over TAP with an uploaded table for more."
+            "ivoa.ObsCore over TAP with an uploaded table for more, or send a table of positions "
+            "as UPLOAD=positions,param:part."
         )
     return tuple(read(value) for value in values)
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from astrolabe.catalogs.query import PreparedQuery, QueryRequest
+from astrolabe.catalogs.uploads import UploadedTable
 from astrolabe.identity import Principal
+from astrolabe.images.soda.positions import read_positions
 from astrolabe.tables.formats import resolve_format
 from astrolabe.tables.model import Datatype, Info, ResultHeader, ServiceDescriptor, ServiceParam
 from astrolabe_api.common.query_stream import Presentation, query_response
 from astrolabe_api.common.state import ApiState
 from astrolabe_api.common.streaming import StreamedResponse
-from astrolabe_api.sia.query import sia_query
+from astrolabe_api.sia.query import searched_positions, sia_query
 from astrolabe_api.sia.requests import SiaRequest
 
 __all__ = ["SIA_STANDARD_ID", "sia_response"]
@@ -48,6 +51,17 @@ _PARAMETERS: Final = (
     ("TARGET", _TEXT, None, "meta.id;src", None, "Name of the target"),
     ("FORMAT", _TEXT, None, "meta.code.mime", None, "Media type of what access_url leads to"),
     ("RELEASEDATE", _TEXT, None, "time.release", None, "Interval of timestamps (UTC)"),
+    (
+        "UPLOAD",
+        _TEXT,
+        None,
+        None,
+        None,
+        (
+            "A table of positions: 'positions,param:part', or 'positions,ADDRESS' of the result of a "
+            "job; its columns ra and dec, and as one likes radius or size (deg)"
+        ),
+    ),
     ("MAXREC", (Datatype.INT, None), None, None, None, "Rows to give at most"),
     ("RESPONSEFORMAT", _TEXT, None, None, None, "Media type or short name of the answer's form"),
 )
@@ -61,6 +75,7 @@ def sia_response(
     address: str | None,
     compress: bool,
     headers_only: bool,
+    on_end: Callable[[], None],
 ) -> StreamedResponse:
     """Return the answer to an image search; it runs when the response is sent.
 
@@ -72,6 +87,8 @@ def sia_response(
         Whether the client accepts gzip.
     headers_only
         Whether to check the search without running it (HEAD).
+    on_end
+        Called when all is over.
     """
     context = state.context
 
@@ -81,7 +98,12 @@ def sia_response(
             authority=context.images.authority,
             find=partial(context.images.access.find, caller),
         )
-        request = QueryRequest(query=query, maxrec=asked.maxrec, address=address)
+        request = QueryRequest(
+            query=query,
+            maxrec=asked.maxrec,
+            uploads=_positions(state, caller, asked),
+            address=address,
+        )
         return context.queries.prepare(request, principal=caller)
 
     return query_response(
@@ -97,7 +119,19 @@ def sia_response(
         advice="Search a smaller region, or query ivoa.ObsCore as an async job at "
         f"{state.url('/api/tap/async')}.",
         headers_only=headers_only,
+        is_heavy=bool(asked.uploads),
+        on_end=on_end,
     )
+
+
+def _positions(state: ApiState, caller: Principal, asked: SiaRequest) -> tuple[UploadedTable, ...]:
+    """Return the table of positions of a search as its query reads it, if it has one."""
+    if not asked.uploads:
+        return ()
+    tables = state.context.upload_resolver.resolve(
+        asked.uploads, files=asked.files, principal=caller
+    )
+    return (searched_positions(read_positions(tables)),)
 
 
 def _header(state: ApiState, header: ResultHeader, *, is_description: bool) -> ResultHeader:

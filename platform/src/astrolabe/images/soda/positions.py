@@ -1,4 +1,4 @@
-"""A table of positions around which stamps are cut."""
+"""A table of positions around which stamps are cut or images are searched."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ class Positions:
         ICRS; NaN where the table has none.
     size_deg : (n,), optional
         Width and height of each stamp; NaN where the table has none.
+    radius_deg : (n,), optional
+        Radius of a circle around each, for searches; NaN where the table has none.
     ids
         What each is called, as the table has it; its number from 1 where that has no name.
     """
@@ -41,25 +43,27 @@ class Positions:
     ra_deg: NDArray[np.float64]
     dec_deg: NDArray[np.float64]
     size_deg: NDArray[np.float64] | None
+    radius_deg: NDArray[np.float64] | None = None
     ids: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
-def read_positions(tables: Sequence[UploadedTable], *, most: int) -> Positions:
+def read_positions(tables: Sequence[UploadedTable], *, most: int | None = None) -> Positions:
     """Read the table of positions of a request.
 
-    Right ascension, declination and size are the columns ``ra``, ``dec`` and ``size`` (any case;
-    else for the first two those with the UCDs of main positions), in degrees unless their unit
-    says something else; names are the column ``id``, or that of the UCD of main identifiers.
+    Right ascension, declination, size and radius are the columns ``ra``, ``dec``, ``size`` and
+    ``radius`` (any case; else for the first two those with the UCDs of main positions), in degrees
+    unless their unit says something else; names are the column ``id``, or that of the UCD of main
+    identifiers.
 
     Parameters
     ----------
     tables
         What UPLOAD named.
     most
-        Most rows.
+        Most rows of a job; `None` where what may be uploaded is limit enough.
 
     Raises
     ------
@@ -69,7 +73,7 @@ def read_positions(tables: Sequence[UploadedTable], *, most: int) -> Positions:
         Raised if there are too many rows.
     """
     table = _only(tables)
-    if table.data.num_rows > most:
+    if most is not None and table.data.num_rows > most:
         raise TooLargeError(
             f"The table has {table.data.num_rows:,} positions; one job cuts at most {most:,} "
             "stamps (setting images.job_stamps). Divide the table."
@@ -78,7 +82,7 @@ def read_positions(tables: Sequence[UploadedTable], *, most: int) -> Positions:
         raise UploadInvalidError("The table of positions has no rows.")
     ra = _degrees(table, _required(table, "ra", "pos.eq.ra"))
     dec = _degrees(table, _required(table, "dec", "pos.eq.dec"))
-    size = _find(table, "size", None)
+    size, radius = _find(table, "size", None), _find(table, "radius", None)
     wrong = np.isfinite(dec) & (np.abs(dec) > 90)
     if wrong.any():
         row = int(np.argmax(wrong))
@@ -90,6 +94,7 @@ def read_positions(tables: Sequence[UploadedTable], *, most: int) -> Positions:
         ra_deg=np.mod(ra, 360.0),
         dec_deg=dec,
         size_deg=None if size is None else _degrees(table, size),
+        radius_deg=None if radius is None else _degrees(table, radius),
         ids=_ids(table),
     )
 
@@ -100,7 +105,7 @@ def _only(tables: Sequence[UploadedTable]) -> UploadedTable:
             return table
     names = ", ".join(repr(table.meta.name[:64]) for table in tables[:5])
     raise UploadInvalidError(
-        f"UPLOAD names {names}; a cutout takes one table, called {POSITIONS_TABLE!r}: "
+        f"UPLOAD names {names}; one table is taken, called {POSITIONS_TABLE!r}: "
         f"UPLOAD={POSITIONS_TABLE},param:part."
     )
 
