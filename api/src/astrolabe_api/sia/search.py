@@ -58,8 +58,8 @@ _PARAMETERS: Final = (
         None,
         None,
         (
-            "A table of positions: 'positions,param:part', or 'positions,ADDRESS' of the result of a "
-            "job; its columns ra and dec, and as one likes radius or size (deg)"
+            "A table of positions: 'positions,param:part', or 'positions,ADDRESS' of the result of "
+            "a job; its columns ra and dec, and as one likes radius or size (deg)"
         ),
     ),
     ("MAXREC", (Datatype.INT, None), None, None, None, "Rows to give at most"),
