@@ -25,6 +25,7 @@ from astrolabe.catalogs.cleaning import (
     vacuum,
 )
 from astrolabe.catalogs.collection import remove_collection_properties
+from astrolabe.catalogs.counting import add_counts, can_be_counted
 from astrolabe.catalogs.iceberg import IcebergTables
 from astrolabe.catalogs.index_file import IndexCache
 from astrolabe.catalogs.locks import LEASE_SECONDS, acquire, holder_of
@@ -336,6 +337,29 @@ class CatalogStore:
             iceberg=self._iceberg,
             retention_seconds=retention_seconds,
             dry_run=dry_run,
+        )
+
+    def add_counts(self, schema: str, name: str) -> bool | None:
+        """Count a table's rows by place where no import has done so; `None` if they have no place.
+
+        Safe to call again.  Returns whether the counts were missing.
+
+        Raises
+        ------
+        NotFoundError
+            Raised if there is no such table.
+        ConflictError, InternalError, StorageFullError
+            Raised as by `catalogs.counting.add_counts`.
+        """
+        self.find(schema, name)
+        entry = self.view().entries[schema, name]
+        if not can_be_counted(entry):
+            return None
+        return add_counts(
+            self._database,
+            entry,
+            busy=_BUSY.format(table=f"{schema}.{name}"),
+            lease_seconds=self._lease_seconds,
         )
 
     def relocate_if_moved(self) -> int:

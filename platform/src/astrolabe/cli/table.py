@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["table"]
 
 _ADMINISTRATION = {
+    "coverage": "table_admin:coverage",
     "create": "table_admin:create",
     "list": "table_admin:list_tables",
     "path": "table_admin:path",

@@ -1,4 +1,4 @@
-"""`astrolabe table create | list | path | drop | vacuum`: tables and their versions."""
+"""`astrolabe table create | list | path | coverage | drop | vacuum`: tables and their versions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from astrolabe.catalogs.view import TableEntry
     from astrolabe.config import Settings
 
-__all__ = ["create", "drop", "list_tables", "path", "vacuum"]
+__all__ = ["coverage", "create", "drop", "list_tables", "path", "vacuum"]
 
 
 @click.command("create")
@@ -92,6 +92,32 @@ def path(*, settings: Settings, name: str, collection: bool) -> None:
     if found.catalog_root is None:
         raise NotFoundError(f"{name} has no rows, and so no files yet.")
     click.echo(found.collection_root if collection else found.catalog_root)
+
+
+@click.command("coverage")
+@click.argument("names", metavar="SCHEMA.TABLE...", nargs=-1)
+@click.option("--all", "all_tables", is_flag=True, help="All tables.")
+@settings_options
+def coverage(*, settings: Settings, names: tuple[str, ...], all_tables: bool) -> None:
+    """Count where tables have rows, for their coverage (MOC) and their HiPS of densities.
+
+    Imports do so by themselves; this is for tables that were imported before they did. Tables that
+    have counts are left alone, and so are those without positions.
+    """
+    from astrolabe.factory import ProcessContext  # noqa: PLC0415 - keeps --help fast
+
+    if bool(names) == all_tables:
+        raise click.UsageError("name the tables to count, or all of them with --all")
+    with ProcessContext.open(settings) as context:
+        wanted = [_split(name) for name in names]
+        if all_tables:
+            wanted = sorted(context.catalog.view(fresh=True).entries)
+        for schema, table in wanted:
+            context.catalog.find(schema, table)
+        for schema, table in wanted:
+            done = context.catalog.add_counts(schema, table)
+            says = {True: "counted", False: "has counts already", None: "has no rows with places"}
+            click.echo(f"{schema}.{table}: {says[done]}")
 
 
 @click.command("drop")

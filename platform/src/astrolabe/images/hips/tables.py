@@ -79,8 +79,8 @@ class TableCoverages:
         counts = CountMap() if entry.row.row_count == 0 else CountMap.read(Path(entry.root))
         if counts is None:
             raise NotFoundError(
-                f"There is no coverage of {name}: it was imported before there was one. Import it "
-                "again."
+                f"There is no coverage of {name}: it was imported before there was one. The "
+                f"operator makes it by `astrolabe table coverage {entry.meta.qualified_name}`."
             )
         made = TableCoverage(counts)
         with self._lock:
