@@ -160,3 +160,37 @@ def test_a_hidden_image_is_found_by_who_may_see_it(sia_home: Path) -> None:
             rows = [row for batch in running for row in batch.to_pylist()]
             dids = sorted(row["obs_publisher_did"].rpartition("?")[2] for row in rows)
             assert dids == expected
+
+
+JOINS = [
+    (
+        "SELECT o.obs_publisher_did AS i FROM TAP_UPLOAD.positions AS p JOIN ivoa.ObsCore AS o"
+        " ON CONTAINS(POINT(p.ra, p.dec), o.s_region) = 1"
+    ),
+    (
+        "SELECT o.obs_publisher_did AS i FROM TAP_UPLOAD.positions AS p LEFT JOIN ivoa.ObsCore AS o"
+        " ON CONTAINS(POINT(p.ra, p.dec), o.s_region) = 1"
+    ),
+    # Here one side is read first, by itself.
+    (
+        "SELECT o.obs_publisher_did AS i FROM ivoa.ObsCore AS o, ivoa.ObsCore AS a"
+        " WHERE CONTAINS(POINT(a.s_ra, a.s_dec), o.s_region) = 1 AND a.obs_id = 'visit-2'"
+    ),
+    (
+        "SELECT a.obs_publisher_did AS i FROM ivoa.ObsCore AS o, ivoa.ObsCore AS a"
+        " WHERE CONTAINS(POINT(a.s_ra, a.s_dec), o.s_region) = 1 AND o.s_ra = 0 AND o.s_dec = 0"
+        " AND o.obs_id = 'visit-2'"
+    ),
+]
+
+
+@pytest.mark.parametrize("number", range(len(JOINS)))
+def test_joins_see_the_rows_of_their_caller_only(sia_home: Path, number: int) -> None:
+    ada = Principal(username="ada", groups=frozenset(), scopes=frozenset({"read:image"}))
+    place = Positions(ra_deg=np.array([0.0]), dec_deg=np.array([0.0]), size_deg=None, ids=("1",))
+    with ProcessContext.open(small_settings(sia_home)) as context:
+        for principal, expected in ((ada, ["hidden", "v2.i"]), (ANONYMOUS, ["v2.i"])):
+            request = QueryRequest(query=JOINS[number], uploads=(searched_positions(place),))
+            running = context.queries.start(request, principal=principal, cancel=QueryCancel())
+            rows = [row for batch in running for row in batch.to_pylist()]
+            assert sorted(row["i"].rpartition("?")[2] for row in rows) == expected

@@ -83,6 +83,7 @@ def _candidates(
         size = size_of(query)
         has_condition = query.root.where is not None
         if has_condition or size <= MOST_STAGED_ROWS:
-            found.append((not has_condition, size, other, query))
-    found.sort(key=lambda each: each[:2])
-    return [(other, query) for _, _, other, query in found]
+            order = (size > MOST_STAGED_ROWS, not has_condition, size)
+            found.append((order, other, query))
+    found.sort(key=lambda each: each[0])
+    return [(other, query) for _, other, query in found]
