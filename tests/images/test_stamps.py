@@ -525,3 +525,34 @@ def test_names_of_files_are_safe_whatever_ids_are(name: str, tmp_path: Path) -> 
         names = packed.getnames()
         packed.extractall(tmp_path / "out", filter="data")
     assert len(set(names)) == 3
+
+
+def test_strips_leave_the_kept_tiles_alone(tmp_path: Path) -> None:
+    """Tiles of bulk stamps would push out those that single cutouts come back to."""
+    path = write_compressed(tmp_path / "rice.fits", "rice-f32-dither1")
+    record = make_record(path, tmp_path, planes={PlaneKind.IMAGE: 1})
+    reader = image_reader(tmp_path)
+    maker = StampMaker(reader, authority="astrolabe.invalid")
+    image = reader.open(record)
+    kept = []
+    for count in (60, 1):
+        places = places_on(image, *scattered(count))
+        request = StampRequest(positions=places, side_px=11)
+        assert maker.make(request, [record], tmp_path / "s.tar", BundleForm.TAR).stamps == count
+        kept.append(reader.cached_bytes)
+    assert kept[0] == 0
+    assert kept[1] > 0
+
+
+def test_freed_memory_is_given_back_on_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+    monkeypatch.setattr("astrolabe.images.stamps.maker._PIXELS_BETWEEN", 500)
+    monkeypatch.setattr("astrolabe.images.stamps.maker.give_back_memory", lambda: given.append(1))
+    record = make_record(write_wcs_image(tmp_path / "plain.fits"), tmp_path)
+    places = places_on(image_reader(tmp_path).open(record), *scattered(20))
+    sizes = np.repeat([9.0, 11.0], 10) * 0.2 / 3600
+    request = StampRequest(positions=Places(places.ra_deg, places.dec_deg, places.ids, sizes))
+    make(tmp_path, [record], request)
+    assert len(given) >= 2

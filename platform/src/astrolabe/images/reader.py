@@ -77,13 +77,15 @@ class Plane:
         """The image's header, of a compressed one as it is after decompression."""
         return self.index.header
 
-    def read(self, box: Box) -> npt.NDArray[Any]:
+    def read(self, box: Box, *, keep: bool = True) -> npt.NDArray[Any]:
         """Return the pixels of a box, scaled, in the machine's byte order.
 
         Parameters
         ----------
         box
             First pixel and the one after the last along each axis, in NumPy's order.
+        keep
+            Whether unpacked tiles are kept for others who may need them.
 
         Raises
         ------
@@ -92,7 +94,9 @@ class Plane:
         ImageInvalidError
             Raised if the file is broken or was changed.
         """
-        return read_box(self.index, self.source, box, cache=self._cache, token=self._token)
+        return read_box(
+            self.index, self.source, box, cache=self._cache, token=self._token, keep=keep
+        )
 
     def read_whole(self) -> npt.NDArray[Any]:
         """Return all pixels; tiles are not kept."""
@@ -220,6 +224,11 @@ class ImageReader:
         self._limit = open_images
         self._lock = threading.Lock()
         self._images: OrderedDict[tuple[str, str, str, str], OpenImage] = OrderedDict()
+
+    @property
+    def cached_bytes(self) -> int:
+        """Memory of the unpacked tiles that are kept now."""
+        return self._cache.used_bytes
 
     def open(self, record: ImageRecord) -> OpenImage:
         """Return an image of a record; nothing of the file is read before pixels are asked for.

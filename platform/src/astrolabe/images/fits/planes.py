@@ -108,6 +108,7 @@ def read_box(
     *,
     cache: TileCache | None = None,
     token: str = "",
+    keep: bool = True,
 ) -> npt.NDArray[Any]:
     """Read the pixels of a box.
 
@@ -123,6 +124,8 @@ def read_box(
         Of unpacked tiles.
     token
         Names the file and its version in the cache.
+    keep
+        Whether tiles that are unpacked go into the cache.
 
     Returns
     -------
@@ -146,7 +149,7 @@ def read_box(
         return np.empty(box_shape(box), dtype=plane.dtype)
     if plane.tiles is None:
         return _scale(plane, _read_plain(plane, source, box))
-    stored = _read_tiles(plane, source, box, cache, token)
+    stored = _read_tiles(plane, source, box, cache, token, keep=keep)
     return _scale(plane, stored) if plane.is_scaled else stored
 
 
@@ -177,7 +180,13 @@ def _read_plain(plane: PlaneIndex, source: ByteSource, box: Box) -> npt.NDArray[
 
 
 def _read_tiles(
-    plane: PlaneIndex, source: ByteSource, box: Box, cache: TileCache | None, token: str
+    plane: PlaneIndex,
+    source: ByteSource,
+    box: Box,
+    cache: TileCache | None,
+    token: str,
+    *,
+    keep: bool,
 ) -> npt.NDArray[Any]:
     assert plane.tiles is not None  # noqa: S101 - asked by the caller
     result = np.empty(box_shape(box), dtype=plane.stored_dtype.newbyteorder("="))
@@ -197,7 +206,7 @@ def _read_tiles(
             missing[some], source.read_ranges(ranges[some]), strict=True
         ):
             key = (token, plane.hdu, number)
-            tile = _decode(plane, key, data, box_shape(place), cache)
+            tile = _decode(plane, key, data, box_shape(place), cache, keep=keep)
             _paste(plane.tiles, number, result, box, tile, place)
     return result
 
@@ -208,6 +217,8 @@ def _decode(
     data: bytes,
     shape: tuple[int, ...],
     cache: TileCache | None,
+    *,
+    keep: bool,
 ) -> npt.NDArray[Any]:
     assert plane.tiles is not None  # noqa: S101 - asked by the caller
     if cache is None:
@@ -220,7 +231,8 @@ def _decode(
     except ImageInvalidError as exc:
         cache.put_broken(key, exc.message)
         raise
-    cache.put(key, tile)
+    if keep:
+        cache.put(key, tile)
     return tile
 
 

@@ -186,7 +186,8 @@ def _windows(plane: StampPlane, strip: Strip) -> PlaneWindows:
     else:
         left, below = int(strip.x.min()), int(strip.y.min())
         right, above = int(strip.x.max()) + width, int(strip.y.max()) + height
-        pixels = _read(plane.plane, left, below, right - left, above - below)
+        # Tiles of a strip would push all others out of the cache; nobody needs them again.
+        pixels = _read(plane.plane, left, below, right - left, above - below, keep=False)
         windows = [
             pixels[..., y - below : y - below + height, x - left : x - left + width]
             for x, y in places
@@ -194,7 +195,7 @@ def _windows(plane: StampPlane, strip: Strip) -> PlaneWindows:
     return PlaneWindows(plane, (*plane.lead, height, width), windows)
 
 
-def _read(plane: Plane, x: int, y: int, width: int, height: int) -> AnyArray:
+def _read(plane: Plane, x: int, y: int, width: int, height: int, *, keep: bool = True) -> AnyArray:
     """Read a box of the last two axes that may go over the edges of the image."""
     image_height, image_width = plane.shape[-2:]
     left, right = max(x, 0), min(x + width, image_width)
@@ -202,11 +203,11 @@ def _read(plane: Plane, x: int, y: int, width: int, height: int) -> AnyArray:
     lead = tuple((0, length) for length in plane.shape[:-2])
     is_inside = right > left and above > below
     if is_inside and (right - left, above - below) == (width, height):
-        return plane.read((*lead, (below, above), (left, right)))
+        return plane.read((*lead, (below, above), (left, right)), keep=keep)
     fill = np.nan if plane.dtype.kind == "f" else 0
     room = np.full((*plane.shape[:-2], height, width), fill, dtype=plane.dtype)
     if is_inside:
-        pixels = plane.read((*lead, (below, above), (left, right)))
+        pixels = plane.read((*lead, (below, above), (left, right)), keep=keep)
         room[..., below - y : above - y, left - x : right - x] = pixels
     return room
 

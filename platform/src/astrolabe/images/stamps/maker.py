@@ -20,6 +20,7 @@ from astrolabe.core.errors import (
     StorageFullError,
     TooLargeError,
 )
+from astrolabe.core.memory import give_back_memory
 from astrolabe.images.cutouts import Stencil, provenance_cards
 from astrolabe.images.model import ImageRecord
 from astrolabe.images.reader import ImageReader
@@ -45,6 +46,8 @@ IntArray = npt.NDArray[np.int64]
 OFF_ALL_IMAGES: Final = "the position lies on none of the images"
 NO_POSITION: Final = "the row has no position"
 _STENCIL: Final = Stencil(label="stamp around STAMPRA, STAMPDEC")
+_PIXELS_BETWEEN: Final = 60_000_000
+"""After how many pixels of stamps freed memory is given back."""
 _ENDS_ALL: Final = (CancelledError, QueryTimeoutError, StorageFullError, TooLargeError)
 
 
@@ -177,6 +180,7 @@ class _Run:
         self._index = StampIndex(request.positions)
         self._reasons: Counter[str] = Counter()
         self._planned = self._planned_pixels = 0
+        self._pixels_before = 0
 
     def into(self, bundle: Bundle, records: Iterable[ImageRecord]) -> StampReport:
         """Write everything."""
@@ -198,6 +202,8 @@ class _Run:
         infos = [Info(name="STAMPS", value=str(self._report.stamps))]
         self._report.bytes_written = bundle.finish(self._index.table(), index_header(infos))
         self._report.reasons = dict(self._reasons)
+        if self._report.pixels > _PIXELS_BETWEEN:
+            give_back_memory()
         self._progress(self._report)
         return self._report
 
@@ -308,6 +314,9 @@ class _Run:
             )
             self._report.stamps += len(strip)
             self._report.pixels += int(image.pixels[part.places].sum())
+        if self._report.pixels - self._pixels_before > _PIXELS_BETWEEN:
+            self._pixels_before = self._report.pixels
+            give_back_memory()
         self._progress(self._report)
 
     def _fail(self, rows: IntArray, did: str, reason: str) -> None:
