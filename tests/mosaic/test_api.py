@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -159,6 +159,29 @@ async def test_a_coadd_of_chosen_visits_is_made(client: httpx.AsyncClient) -> No
     assert part.status_code == 206
     assert part.content == answer.content[:80]
     assert '"images"' in ET.tostring(document, "unicode") or "images" in document.itertext()
+
+
+async def test_a_job_says_when_it_will_end(client: httpx.AsyncClient) -> None:
+    asked = {"COLLECTION": "visits", "CIRCLE": CIRCLE, "BAND": "r"}
+    made = await client.post("/api/mosaic", data=asked)
+    place = made.headers["location"]
+    document = ET.fromstring((await client.get(place)).content)  # noqa: S314 - our own answer
+    assert phase_of(document) == "PENDING"
+    begun = datetime.now(UTC)
+    quote = datetime.fromisoformat(document.findtext(f"{UWS}quote") or "")
+    assert timedelta(0) < quote - begun < timedelta(minutes=1)
+    alone = (await client.get(f"{place}/quote")).text
+    assert abs(datetime.fromisoformat(alone) - quote) < timedelta(seconds=30)
+    await client.post(f"{place}/phase", data={"PHASE": "RUN"})
+    for _ in range(10):
+        document = ET.fromstring((await client.get(place, params={"WAIT": "3"})).content)  # noqa: S314
+        if phase_of(document) == "COMPLETED":
+            break
+    assert phase_of(document) == "COMPLETED"
+    assert (await client.get(f"{place}/quote")).text == ""
+    wrong = await client.post("/api/mosaic", data={"COLLECTION": "nothing", "CIRCLE": CIRCLE})
+    assert (await client.get(wrong.headers["location"])).status_code == 200
+    assert (await client.get(f"{wrong.headers['location']}/quote")).text == ""
 
 
 @pytest.mark.parametrize(

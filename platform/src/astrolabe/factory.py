@@ -59,6 +59,7 @@ from astrolabe.images.soda.runner import SODA_JOB, SodaJobRunner
 from astrolabe.images.soda.service import SodaService
 from astrolabe.jobs.model import Job, Phase
 from astrolabe.jobs.owners import JobOwners
+from astrolabe.jobs.quotes import JobQuotes, QuoteRule
 from astrolabe.jobs.service import JobService
 from astrolabe.jobs.store import JobStore
 from astrolabe.jobs.worker import Worker
@@ -390,18 +391,30 @@ class ProcessContext:
             resolver=self.upload_resolver,
             principal_of=self.job_admission.principal_of,
         )
-        mosaics = MosaicJobRunner(
-            mosaics=self.mosaics,
-            results=self.results,
-            principal_of=self.job_admission.principal_of,
-        )
         return Worker(
             self.job_store,
-            runners={TAP_JOB: tap, SODA_JOB: soda, MOSAIC_JOB: mosaics},
+            runners={TAP_JOB: tap, SODA_JOB: soda, MOSAIC_JOB: self._mosaic_runner},
             slots=self.settings.engine_workers,
             on_delete=self._clean_up,
             admission=self.job_admission.admit,
         )
+
+    @cached_property
+    def _mosaic_runner(self) -> MosaicJobRunner:
+        return MosaicJobRunner(
+            mosaics=self.mosaics,
+            results=self.results,
+            principal_of=self.job_admission.principal_of,
+        )
+
+    @cached_property
+    def job_quotes(self) -> JobQuotes:
+        """When jobs will end."""
+        rules = {
+            MOSAIC_JOB: QuoteRule("blocks_done", "blocks", self._mosaic_runner.estimate),
+            SODA_JOB: QuoteRule("cutouts_made", "cutouts_asked"),
+        }
+        return JobQuotes(self.job_store, rules, slots=self.settings.engine_workers)
 
     def _end_jobs(self, end: AccountEnd) -> None:
         owners = JobOwners(self.job_store)

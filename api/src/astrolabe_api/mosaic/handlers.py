@@ -74,4 +74,7 @@ def _planned(
     asked = read_mosaic_request(pairs, authority=state.settings.server.authority)
     cancel = QueryCancel(seconds=state.settings.images.sync_seconds)
     plan = state.context.mosaics.plan(asked, caller, cancel=cancel, address=address)
-    return MosaicEstimate.model_validate(plan.estimate())
+    seconds = state.context.job_quotes.seconds(MOSAIC_JOB, plan.seconds)
+    return MosaicEstimate.model_validate(
+        {**plan.estimate(), "estimated_seconds": round(seconds, 1)}
+    )

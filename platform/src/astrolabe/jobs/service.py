@@ -272,7 +272,9 @@ class JobService:
                 raise ConflictError(
                     f"Parameters can be set while a job is PENDING; this one is {job.phase}."
                 )
-            return rules.with_parameters(job, sent, accumulating=self._accumulating)
+            changed = rules.with_parameters(job, sent, accumulating=self._accumulating)
+            # What was estimated was estimated of others.
+            return replace(changed, progress={})
 
         return self._change(job_id, kind, principal_name, change)
 

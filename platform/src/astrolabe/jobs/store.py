@@ -109,6 +109,19 @@ class JobStore:
         with self.database.read() as connection:
             return {row.job_id: Phase(row.phase) for row in connection.execute(query)}
 
+    def recent(self, kind: str, limit: int) -> list[tuple[datetime, datetime, dict[str, Any]]]:
+        """Return begin, end and progress of the jobs of a kind that were completed last."""
+        query = (
+            select(JOB.c.started, JOB.c.ended, JOB.c.progress)
+            .where(JOB.c.phase == Phase.COMPLETED, JOB.c.kind == kind, JOB.c.started.is_not(None))
+            .order_by(JOB.c.ended.desc())
+            .limit(limit)
+        )
+        with self.database.read() as connection:
+            return [
+                (row.started, row.ended, dict(row.progress)) for row in connection.execute(query)
+            ]
+
     def update(self, job_id: str, change: Callable[[Job], Job]) -> Job | None:
         """Change a job in one transaction that nobody else's change can slip into.
 

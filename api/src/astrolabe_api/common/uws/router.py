@@ -169,6 +169,7 @@ class _Handlers:
         job, _ = await self._wait_for(request, job_id, state, caller)
         if job.phase is Phase.QUEUED:
             job = await run_in_threadpool(state.context.jobs.placed, job)
+        job = await run_in_threadpool(state.context.job_quotes.quoted, job)
         return _xml(
             job_document(job, address=self._address(state, job_id), mime_of=self._kind.result_mime)
         )
@@ -208,7 +209,9 @@ class _Handlers:
         return self._to_job(state, job_id)
 
     async def get_quote(self, job_id: str, state: State, caller: Caller) -> Response:
-        return _text(format_time((await self._job(state, job_id, caller)).quote))
+        job = await self._job(state, job_id, caller)
+        quoted = await run_in_threadpool(state.context.job_quotes.quoted, job)
+        return _text(format_time(quoted.quote))
 
     async def get_owner(self, job_id: str, state: State, caller: Caller) -> Response:
         return _text((await self._job(state, job_id, caller)).owner or "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from astrolabe.catalogs.cancel import QueryCancel
 from astrolabe.catalogs.job_admission import client_address_of
 from astrolabe.catalogs.results import ResultStore
 from astrolabe.identity import Principal
@@ -17,6 +18,7 @@ __all__ = ["MOSAIC_JOB", "MosaicJobRunner"]
 MOSAIC_JOB: Final = "mosaic"
 """The kind of job that this module runs."""
 _RESULT: Final = "mosaic"
+_ESTIMATE_SECONDS: Final = 5.0
 
 
 class MosaicJobRunner:
@@ -42,6 +44,26 @@ class MosaicJobRunner:
         self._mosaics = mosaics
         self._results = results
         self._principal_of = principal_of
+
+    def estimate(self, job: Job) -> float:
+        """Return how long a job will take (s), without making anything.
+
+        Raises
+        ------
+        AstrolabeError
+            Raised as by `run` for a job that cannot be made.
+        """
+        request = read_mosaic_request(
+            [(parameter.name, parameter.value) for parameter in job.parameters],
+            authority=self._mosaics.authority,
+        )
+        plan = self._mosaics.plan(
+            request,
+            self._principal_of(job),
+            cancel=QueryCancel(seconds=_ESTIMATE_SECONDS),
+            address=client_address_of(job),
+        )
+        return plan.seconds
 
     def run(self, job: Job, control: JobControl) -> JobOutcome:
         """Make what `job` asks for; safe to run again from the start.
