@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from astrolabe.core.errors import ImageInvalidError
+from astrolabe.core.errors import BadParameterError, ImageInvalidError, NotFoundError
 from astrolabe.images.files import ByteSource
 from astrolabe.images.model import ImageKey, ImageRecord
 from astrolabe_api.common.auth import Caller, requires
@@ -72,7 +72,13 @@ async def _image(
 
 def _opener(state: ApiState, record: ImageRecord) -> Callable[[Callable[[], None]], _Bytes]:
     def open_bytes(raise_if_abandoned: Callable[[], None]) -> _Bytes:
-        source = state.context.images.files.open(record.uri)
+        try:
+            source = state.context.images.files.open(record.uri)
+        except (NotFoundError, BadParameterError, ImageInvalidError) as exc:
+            # There is such an image; where its file should be is nobody's business.
+            raise ImageInvalidError(
+                f"The file of the image {record.key.path} cannot be read."
+            ) from exc
         if source.size != record.size_bytes:
             raise ImageInvalidError(
                 f"The file of the image {record.key.path} has {source.size} bytes; it had "

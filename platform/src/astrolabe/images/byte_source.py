@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from astrolabe.core.errors import ImageInvalidError
 
-__all__ = ["ByteSource", "BytesSource", "FileStat", "Range", "merge_ranges"]
+__all__ = ["ByteSource", "BytesSource", "FileStat", "Range", "file_name", "merge_ranges"]
 
 Range = tuple[int, int]
 """Offset and length (bytes)."""
@@ -99,8 +99,8 @@ class ByteSource(ABC):
         for offset, length in ranges:
             if offset < 0 or length < 0 or offset + length > self.size:
                 raise ImageInvalidError(
-                    f"{self.uri} has {self.size:,} bytes; {length:,} bytes from byte {offset:,} "
-                    "are not there: its index does not fit it or it is broken."
+                    f"{file_name(self.uri)} has {self.size:,} bytes; {length:,} bytes from byte "
+                    f"{offset:,} are not there: its index does not fit it or it is broken."
                 )
 
 
@@ -123,6 +123,11 @@ class BytesSource(ByteSource):
     def read_ranges(self, ranges: Sequence[Range]) -> list[bytes]:
         self.check(ranges)
         return [self._data[offset : offset + length] for offset, length in ranges]
+
+
+def file_name(uri: str) -> str:
+    """Return what messages call a file: who may read an image need not know where it is kept."""
+    return uri.rpartition("/")[2] or uri
 
 
 def merge_ranges(ranges: Sequence[Range], gap: int, fetch: _Fetch) -> list[bytes]:

@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Final
 from typing_extensions import override
 
 from astrolabe.core.errors import BadParameterError, ImageInvalidError, NotFoundError
-from astrolabe.images.byte_source import ByteSource, BytesSource, FileStat, Range, merge_ranges
+from astrolabe.images.byte_source import (
+    ByteSource,
+    BytesSource,
+    FileStat,
+    Range,
+    file_name,
+    merge_ranges,
+)
 from astrolabe.images.s3 import S3Options, S3Source, list_files, open_store, split_uri, stat_file
 
 if TYPE_CHECKING:
@@ -89,23 +96,25 @@ class ImageFiles:
     def open_known(self, uri: str, size: int) -> ByteSource:
         """Return the bytes of a file whose size is known, without a request for that.
 
-        A file of the object store is not looked at until it is read; a local one that has another
-        size by now is an error.
+        A file of the object store is not looked at until it is read; a local one that is gone or
+        has another size by now is an error.
 
         Raises
         ------
         ImageInvalidError
-            Raised if the file has another size.
-        NotFoundError
-            Raised if there is no such file.
+            Raised if the file is not there, is no file any more, or has another size.
         """
         if uri.startswith("s3://"):
             return self._remember_s3(uri, size)
-        source = self._open_local(uri)
+        try:
+            source = self._open_local(uri)
+        except (NotFoundError, BadParameterError) as exc:
+            # The caller named an image, and that there is.
+            raise ImageInvalidError(exc.message) from exc
         if source.size != size:
             raise ImageInvalidError(
-                f"{uri} has {source.size:,} bytes, but {size:,} when it was imported: import it "
-                "again."
+                f"{file_name(uri)} has {source.size:,} bytes, but {size:,} when it was imported: "
+                "import it again."
             )
         return source
 
@@ -218,7 +227,7 @@ class _LocalSource(ByteSource):
         while len(data) < length:  # Linux reads 2 GB at once
             more = os.pread(descriptor, length - len(data), offset + len(data))
             if not more:
-                raise ImageInvalidError(f"{self.uri} was shortened while it was read.")
+                raise ImageInvalidError(f"{file_name(self.uri)} was shortened while it was read.")
             data += more
         return data
 
@@ -228,7 +237,7 @@ class _LocalSource(ByteSource):
                 descriptor, found = _open_regular(self.uri, self._path)
                 if found != self.stat:
                     os.close(descriptor)
-                    raise ImageInvalidError(f"{self.uri} was changed while it was read.")
+                    raise ImageInvalidError(f"{file_name(self.uri)} was changed while it was read.")
                 self._descriptor = descriptor
             self._readers += 1
             return self._descriptor
@@ -257,7 +266,7 @@ def _open_regular(uri: str, path: Path) -> tuple[int, FileStat]:
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
         os.close(descriptor)
-        raise BadParameterError(f"{uri} is not a regular file.")
+        raise BadParameterError(f"{file_name(uri)} is not a regular file.")
     return descriptor, _signature_of(found)
 
 
@@ -276,7 +285,7 @@ def _local_stat(path: Path) -> FileStat:
     except OSError as exc:
         raise _unreadable(str(path), exc) from exc
     if not stat.S_ISREG(found.st_mode):
-        raise BadParameterError(f"{path} is not a regular file.")
+        raise BadParameterError(f"{path.name} is not a regular file.")
     return _signature_of(found)
 
 
@@ -286,5 +295,7 @@ def _signature_of(found: os.stat_result) -> FileStat:
 
 def _unreadable(uri: str, error: OSError) -> Exception:
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
-        return NotFoundError(f"The file {uri} is not there.")
-    return ImageInvalidError(f"The file {uri} cannot be read: {error.strerror or error}.")
+        return NotFoundError(f"The file {file_name(uri)} is not there.")
+    return ImageInvalidError(
+        f"The file {file_name(uri)} cannot be read: {error.strerror or error}."
+    )

@@ -235,11 +235,9 @@ class ImageReader:
 
         Raises
         ------
-        NotFoundError
-            Raised if the file is gone.
         ImageInvalidError
-            Raised if the file has another size than when it was imported, or if there is no
-            usable index and the file is broken.
+            Raised if the file is gone or has another size than when it was imported, or if there
+            is no usable index and the file is broken.
         """
         key = (*record.key.folded, record.signature, record.index_path)
         with self._lock:
@@ -282,7 +280,7 @@ class ImageReader:
             return build_index(source)
         if index.size != source.size:
             raise ImageInvalidError(
-                f"{record.uri} has {source.size:,} bytes, but {index.size:,} when it was "
-                "imported: import it again."
+                f"The file of the image {record.key.path} has {source.size:,} bytes, but "
+                f"{index.size:,} when it was imported: import it again."
             )
         return index

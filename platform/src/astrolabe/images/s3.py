@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from typing_extensions import override
 
 from astrolabe.core.errors import BadParameterError, ImageInvalidError, NotFoundError, OverloadError
-from astrolabe.images.byte_source import ByteSource, FileStat, Range, merge_ranges
+from astrolabe.images.byte_source import ByteSource, FileStat, Range, file_name, merge_ranges
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -66,10 +66,14 @@ class S3Source(ByteSource):
                 coalesce=0,  # they are merged already
             )
         except Exception as exc:
-            raise _error(self.uri, exc) from exc
+            error = _error(file_name(self.uri), exc)
+            if isinstance(error, NotFoundError):
+                # The caller named an image, and that there is.
+                error = ImageInvalidError(error.message)
+            raise error from exc
         data = [bytes(part) for part in found]
         if any(len(part) != length for part, (_, length) in zip(data, spans, strict=True)):
-            raise ImageInvalidError(f"{self.uri} is shorter than when it was imported.")
+            raise ImageInvalidError(f"{file_name(self.uri)} is shorter than when it was imported.")
         return data
 
 
