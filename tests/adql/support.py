@@ -125,7 +125,8 @@ class Sky:
         return self.connection.sql(emit(check_query(text, LOOKUP)))
 
     def rows(self, text: str) -> list[tuple[Any, ...]]:
-        return self.relation(text).fetchall()
+        # Planned once; a relation would be planned again to be read.
+        return self.connection.execute(emit(check_query(text, LOOKUP))).fetchall()
 
     def value(self, expression: str, where: str = "objectId = 1") -> Any:
         """Return an expression's value for one row of the objects."""

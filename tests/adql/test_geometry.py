@@ -55,7 +55,7 @@ def _arrow(data: dict[str, np.ndarray]) -> Any:
 
 def _selected(points: Any, condition: str) -> np.ndarray:
     text = f"SELECT objectId FROM dr1.object WHERE {condition}"
-    found = points.sql(emit(check_query(text, LOOKUP))).fetchnumpy()["objectId"]
+    found = points.execute(emit(check_query(text, LOOKUP))).fetchnumpy()["objectId"]
     mask = np.zeros(len(LON), dtype=bool)
     mask[np.asarray(found)] = True
     return mask
@@ -126,7 +126,7 @@ def test_tiny_cones_and_points_on_the_border() -> None:
 
     def count(radius: float) -> int:
         query = check_query(text.format(repr(radius)), LOOKUP)
-        return int(connection.sql(emit(query)).fetchall()[0][0])
+        return int(connection.execute(emit(query)).fetchall()[0][0])
 
     assert count(1e-8) == 5
     assert count(0.0) == 1
@@ -137,7 +137,7 @@ def test_tiny_cones_and_points_on_the_border() -> None:
         connection.execute('INSERT INTO "object" VALUES (10.0, ?)', [5.0 + radius])
         condition = f"1 = CONTAINS(POINT(ra, dec), CIRCLE(10, 5, {radius}))"
         query = f"SELECT count(*) AS n FROM dr1.object WHERE {condition}"
-        assert connection.sql(emit(check_query(query, LOOKUP))).fetchall() == [(1,)]
+        assert connection.execute(emit(check_query(query, LOOKUP))).fetchall() == [(1,)]
     connection.close()
 
 
@@ -381,7 +381,7 @@ def test_area_of_a_polygon_agrees_with_counting(sky: Sky) -> None:
     text = (
         f"SELECT count(*) AS n FROM dr1.object WHERE 1=CONTAINS(POINT(ra, dec), POLYGON({numbers}))"
     )
-    inside = connection.sql(emit(check_query(text, LOOKUP))).fetchall()[0][0]
+    inside = connection.execute(emit(check_query(text, LOOKUP))).fetchall()[0][0]
     connection.close()
     assert sky.value(f"AREA(POLYGON({numbers}))") == pytest.approx(
         inside / count * 4 * math.pi * math.degrees(1) ** 2, rel=5e-3
@@ -430,7 +430,7 @@ def test_no_position_is_neither_inside_nor_outside() -> None:
             for call in ("CONTAINS(POINT(ra, dec), {})", "INTERSECTS({}, POINT(ra, dec))"):
                 condition = form.format(call.format(region))
                 query = f"SELECT count(*) AS n FROM dr1.object WHERE {condition}"
-                ((found,),) = connection.sql(emit(check_query(query, LOOKUP))).fetchall()
+                ((found,),) = connection.execute(emit(check_query(query, LOOKUP))).fetchall()
                 assert found <= 1, condition
                 total += found
         assert total == 4, region

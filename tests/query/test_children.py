@@ -192,7 +192,7 @@ def rows(table: Any) -> list[tuple[Any, ...]]:
     n=st.integers(-1, SOURCES),
 )
 @settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_answers_are_those_of_the_full_scan(
     survey: ProcessContext,
@@ -334,7 +334,7 @@ def test_indexes_made_of_many_runs_slices_and_files(
     with open_context(tmp_path / "home") as context:
         # Runs of 256 kB: the rows of a table make two or more.
         options = {**SMALL, "memory_mb": 1}
-        make_tables(context, objects=1_500, sources=40_000, strays=60, seed=4, **options)
+        make_tables(context, objects=1_000, sources=20_000, strays=60, seed=4, **options)
         version = context.catalog.view(fresh=True).table("d", "source")
         assert version is not None
         assert len(version.key_indexes["objectId"].load().paths) > 5

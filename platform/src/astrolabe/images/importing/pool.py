@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import warnings
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -115,17 +116,32 @@ class _Pool:
         return False
 
     def _one_by_one(self, suspects: list[FoundFile]) -> Iterator[FileResult]:
-        """Read files each in a process of its own: one of them ended a process."""
-        for file in suspects:
-            with self._start(1) as pool:
+        """Read files one after the other: one of them ended a process.
+
+        To blame is a file with which a new process ends.  One that has read others before may
+        have ended of those, and the file is read once more.
+        """
+        todo = deque(suspects)
+        pool, is_new = self._start(1), True
+        try:
+            while todo:
                 try:
-                    yield pool.submit(_read, file).result()
+                    result = pool.submit(_read, todo[0]).result()
+                    is_new = False
                 except BrokenProcessPool:
-                    yield FileResult(
-                        uri=file.uri,
+                    pool.shutdown()
+                    pool, was_new, is_new = self._start(1), is_new, True
+                    if not was_new:
+                        continue
+                    result = FileResult(
+                        uri=todo[0].uri,
                         problem="Reading it ended the process that read it (out of memory, or a "
                         "fault in a library).",
                     )
+                todo.popleft()
+                yield result
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
     def _start(self, workers: int) -> ProcessPoolExecutor:
         # Never by fork: it hangs once Arrow has been imported.
