@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ from hypothesis import strategies as st
 
 from astrolabe.catalogs.cancel import QueryCancel
 from astrolabe.catalogs.engine import FileScan, Kept, PairScan, QueryPlan
+from astrolabe.catalogs.pairs import pairs_of
 from astrolabe.catalogs.query import QueryRequest
 from astrolabe.catalogs.uploads import UPLOAD_SCHEMA, UploadedTable
+from astrolabe.core.errors import CancelledError
 from astrolabe.factory import ProcessContext
 from astrolabe.identity import ANONYMOUS
 from astrolabe.sky.ranges import ALL_SKY
@@ -148,7 +151,7 @@ def brute(made: Any, places: list[Any]) -> list[tuple[int, int]]:
 
 
 EASY = settings(
-    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -326,7 +329,7 @@ def test_the_side_that_conditions_leave_few_rows_of_is_read_first(
     assert {column.name for column in scan.columns} == {"id"}
 
     plans.clear()
-    near = "SELECT s.id, o.id AS image FROM s.star AS s, s.image AS o WHERE s.n = 3 AND s.id < 100"
+    near = "SELECT s.id, o.id AS image FROM s.star AS s, s.image AS o WHERE s.n = 3 AND s.id < 60"
     condition = "INTERSECTS(CIRCLE(s.ra, s.dec, 0.1), o.shape) = 1"
     found = rows(context, f"{near} AND {condition} AND o.id < 80")
     assert len(pair_scans(plans)) == 1
@@ -360,3 +363,69 @@ def test_only_the_parts_of_the_table_that_matter_are_read(
     ranges = scan.rows.healpix_ranges
     assert ranges is not None
     assert (ranges[:, 1] - ranges[:, 0]).sum() < 0.02 * ALL_SKY[0, 1]
+
+
+def test_two_uploads_are_joined_as_well(context: ProcessContext, plans: list[QueryPlan]) -> None:
+    squares = [around(place, np.full(4, 0.4), 0.3) for place in NEAR]
+    fixed = (SHAPES[0], replace(SHAPES[1], arraysize="8"))
+    values: list[Any] = [outline.ravel().tolist() for outline in squares]
+    areas = uploaded("a", fixed, [list(range(5)), [*values, None]])
+    query = (
+        "SELECT t.name, a.name AS shape, a.outline FROM TAP_UPLOAD.t AS t, TAP_UPLOAD.a AS a"
+        " WHERE 1 = {}"
+    )
+    condition = "CONTAINS(POINT(t.ra, t.dec), a.outline)"
+    found = rows(context, query.format(condition), points(SOME), areas)
+    assert [row[:2] for row in found] == [(0, 0), (1, 1), (3, 2), (4, 3), (5, 1)]
+    assert [row[2] for row in found] == [pytest.approx(values[row[1]]) for row in found]
+    assert len(pair_scans(plans)) == 1
+
+
+def test_what_a_table_calls_its_columns_does_not_matter(
+    context: ProcessContext, plans: list[QueryPlan]
+) -> None:
+    """`row` and `pair` are names of columns that joins add."""
+    more = (Column(name=name, datatype=Datatype.INT) for name in ("ROW", "pair"))
+    columns = (*POINTS[1:3], *more)
+    table = uploaded("t", columns, [[0.0, 10.0], [0.0, 89.9], [7, 8], [1, 2]])
+    query = 'SELECT t."ROW" AS r, t.pair AS p, COUNT(*) AS n FROM TAP_UPLOAD.t AS t'
+    query += ' JOIN s.image AS o ON {} = 1 GROUP BY t."ROW", t.pair'
+    condition = "CONTAINS(POINT(t.ra, t.dec), o.shape)"
+    found = rows(context, query.format(condition), table)
+    assert [(r, p) for r, p, _ in found] == [(7, 1), (8, 2)]
+    assert len(pair_scans(plans)) == 1
+
+
+def test_rows_that_are_not_wanted_are_not_made(context: ProcessContext) -> None:
+    query = (
+        "SELECT TOP 3 t.name, o.id FROM TAP_UPLOAD.t AS t, s.image AS o"
+        " WHERE INTERSECTS(CIRCLE(t.ra, t.dec, 40), o.shape) = 1"
+    )
+    assert len(rows(context, query, points(SOME))) == 3
+    running = context.queries.start(
+        QueryRequest(query=query.replace("TOP 3 ", ""), uploads=(points(SOME),)),
+        principal=ANONYMOUS,
+        cancel=QueryCancel(),
+    )
+    assert next(iter(running)).num_rows > 0
+    running.close()
+
+
+def test_a_join_stops_when_it_is_told_to(
+    context: ProcessContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancel = QueryCancel()
+    judged = pairs_of
+
+    def cancelled(*args: Any, **more: Any) -> Any:
+        cancel.cancel()
+        return judged(*args, **more)
+
+    monkeypatch.setattr("astrolabe.catalogs.engines.pair_rows.pairs_of", cancelled)
+    query = (
+        "SELECT t.name, o.id FROM TAP_UPLOAD.t AS t, s.image AS o"
+        " WHERE INTERSECTS(CIRCLE(t.ra, t.dec, 40), o.shape) = 1"
+    )
+    request = QueryRequest(query=query, uploads=(points(SOME),))
+    with pytest.raises(CancelledError):
+        list(context.queries.start(request, principal=ANONYMOUS, cancel=cancel))
