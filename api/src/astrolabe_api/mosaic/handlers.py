@@ -14,6 +14,7 @@ from astrolabe.identity import Principal
 from astrolabe.images.mosaics.request import read_mosaic_request
 from astrolabe.images.mosaics.runner import MOSAIC_JOB
 from astrolabe_api.common.auth import Caller, requires
+from astrolabe_api.common.hiding import hiding
 from astrolabe_api.common.params import read_parameters
 from astrolabe_api.common.requests import notes_of
 from astrolabe_api.common.state import ApiState, State
@@ -73,7 +74,8 @@ def _planned(
 ) -> MosaicEstimate:
     asked = read_mosaic_request(pairs, authority=state.settings.server.authority)
     cancel = QueryCancel(seconds=state.settings.images.sync_seconds)
-    plan = state.context.mosaics.plan(asked, caller, cancel=cancel, address=address)
+    with hiding(state, caller, images=True):
+        plan = state.context.mosaics.plan(asked, caller, cancel=cancel, address=address)
     seconds = state.context.job_quotes.seconds(MOSAIC_JOB, plan.seconds)
     return MosaicEstimate.model_validate(
         {**plan.estimate(), "estimated_seconds": round(seconds, 1)}
