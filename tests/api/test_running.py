@@ -50,7 +50,7 @@ async def small_platform(
 
 
 async def is_idle(app: FastAPI) -> bool:
-    """Whether both threads for queries come free within a second and a bit."""
+    """Whether both threads for queries come free soon, long before their time is over."""
     state = app.state.api
     assert isinstance(state, ApiState)
     loop = asyncio.get_running_loop()
@@ -62,7 +62,7 @@ async def is_idle(app: FastAPI) -> bool:
     for event in free:
         state.query_pool.resume(partial(tell, event))
     try:
-        async with asyncio.timeout(1.2):
+        async with asyncio.timeout(6):
             for event in free:
                 await event.wait()
     except TimeoutError:
@@ -86,7 +86,7 @@ async def test_a_query_over_its_time_says_how_to_run_it_async(home: Path) -> Non
 
 @pytest.mark.asyncio
 async def test_a_stream_over_its_time_ends_with_an_error(home: Path) -> None:
-    async with small_platform(home, sync_seconds=1, maxrec_default=100_000_000) as (app, _):
+    async with small_platform(home, sync_seconds=2, maxrec_default=100_000_000) as (app, _):
         client = RawClient(app, path=SYNC, query=form(MANY_ROWS, FORMAT="votable/td")).start()
         body = (await client.finish()).decode()
         assert client.status == 200
@@ -129,7 +129,7 @@ async def test_a_client_that_leaves_in_the_middle_stops_its_query(home: Path) ->
         client = RawClient(app, path=SYNC, query=form(MANY_ROWS)).start()
         await client.first_message()
         client.leave()
-        await asyncio.wait_for(client.finish(), 2)
+        await asyncio.wait_for(client.finish(), 6)
         assert await is_idle(app)
 
 
@@ -143,7 +143,7 @@ async def test_metadata_never_waits_behind_science(home: Path) -> None:
         assert response.status_code == 200
         assert (await client.get("/api/tap/async/none/phase")).status_code == 404
         assert (await client.get("/api/tap/tables")).status_code == 200
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 10
         refused = await client.get(f"{SYNC}?{form(ENDLESS)}")
         assert refused.status_code == 503
         assert "retry-after" in refused.headers

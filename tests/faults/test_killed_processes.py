@@ -149,7 +149,7 @@ def test_job_documents_answer_while_queries_run(platform: RunningPlatform) -> No
 
 
 def test_a_client_that_goes_away_stops_its_query(home: Path) -> None:
-    limits = {"ASTROLABE_ENGINE__WORKERS": "1", "ASTROLABE_TAP__SYNC_SECONDS": "3"}
+    limits = {"ASTROLABE_ENGINE__WORKERS": "1", "ASTROLABE_TAP__SYNC_SECONDS": "8"}
     with running_platform(home, extra=limits) as platform:
         with pytest.raises(httpx.TimeoutException):
             httpx.post(f"{platform.tap}/sync", data={"LANG": "ADQL", "QUERY": ENDLESS}, timeout=1)
@@ -157,7 +157,7 @@ def test_a_client_that_goes_away_stops_its_query(home: Path) -> None:
         began = time.monotonic()
         answer = platform.sync("SELECT TOP 1 id FROM s.t")
         assert answer.status_code == 200
-        assert time.monotonic() - began < 1.9
+        assert time.monotonic() - began < 6
         # One that its client waits for is stopped by its time, and told how to go on.
         service = pyvo.dal.TAPService(platform.tap)
         with pytest.raises(pyvo.DALQueryError, match="async"):
