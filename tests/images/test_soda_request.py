@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ AUTHORITY = "sky.example"
 ONE = f"ivo://{AUTHORITY}/coadds?one"
 TWO = f"ivo://{AUTHORITY}/coadds?two"
 RGB = ",".join(f"ivo://{AUTHORITY}/coadds?{band}" for band in "irg")
+
+TABLES = {"UPLOAD": "positions,param:t;images,param:i", "RESPONSEFORMAT": "tar"}
 
 
 def read(*pairs: tuple[str, str], **more: str) -> SodaRequest:
@@ -149,6 +152,12 @@ def test_planes_are_listed_or_repeated() -> None:
         ),
         ({"ID": ONE, "COLLECTION": "coadds"}, "COLLECTION finds"),
         ({"COLLECTION": "coadds"}, "ID is missing"),
+        ({"UPLOAD": "positions,param:t", "RESPONSEFORMAT": "tar"}, "let COLLECTION find"),
+        ({"UPLOAD": "images,param:t", "RESPONSEFORMAT": "tar"}, "called 'positions'"),
+        ({"ID": ONE, **TABLES}, "both name images"),
+        ({"COLLECTION": "coadds", **TABLES}, "nor a table of images"),
+        ({"POL": "I", **TABLES}, "POL cannot be combined"),
+        ({"BAND": "red", **TABLES}, "is no number"),
     ],
     ids=lambda value: value.replace(" ", "-")[:30] if isinstance(value, str) else None,
 )
@@ -171,6 +180,20 @@ def test_one_answer_of_these_forms_holds_one_cutout(form: str) -> None:
     with pytest.raises(MultipleValuesError, match="2 cutouts"):
         asked.require_sync("https://sky.example/api/cutout/async")
     read(*several, ("RESPONSEFORMAT", "tar")).require_sync("")
+
+
+def test_bands_and_times_choose_the_images_of_positions() -> None:
+    asked = read(
+        ("BAND", "4e-7 5e-7"), ("BAND", "+6e-7"), ("TIME", "60000 +Inf"), ("FILTER", "g,r"),
+        *TABLES.items(),
+    )  # fmt: skip
+    assert asked.choice.wavelengths == ((4e-7, 5e-7), (6e-7, 6e-7))
+    assert asked.choice.times == ((60000.0, math.inf),)
+    assert asked.choice.filters == ("g", "r")
+    assert not asked.stencils
+    cut = read(ID=ONE, BAND="4e-7 5e-7")
+    assert not cut.choice.wavelengths
+    assert cut.stencils[0].band == (4e-7, 5e-7)
 
 
 def test_positions_need_a_job() -> None:

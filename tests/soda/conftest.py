@@ -86,6 +86,9 @@ def _write_files(folder: Path) -> None:
     write_cube(folder / "cube.fits")
     write_at_zero(folder / "zero.fits")
     fits.PrimaryHDU(star_field()).writeto(folder / "bare.fits")
+    lost = wcs_header("tan", (150, 180))
+    lost["CTYPE1"], lost["CTYPE2"] = "RA---XXX", "DEC--XXX"
+    fits.PrimaryHDU(star_field(), lost).writeto(folder / "lost.fits")
 
 
 def fill(context: ProcessContext, folder: Path) -> None:
@@ -104,6 +107,7 @@ def fill(context: ProcessContext, folder: Path) -> None:
         ("odd", "cube", {PlaneKind.IMAGE: 0, PlaneKind.MASK: 1}, here),
         ("odd", "zero", {PlaneKind.IMAGE: 0}, {"s_region": region_of(0.0, 5.0)}),
         ("odd", "bare", {PlaneKind.IMAGE: 0}, bare),
+        ("odd", "lost", {PlaneKind.IMAGE: 0}, bare),
         ("odd", "cut", PLANES, here),
         ("odd", "gone", PLANES, here),
         ("secret", "s1", PLANES, here),
@@ -122,6 +126,7 @@ def fill(context: ProcessContext, folder: Path) -> None:
         )
         records.append(replace(record, key=ImageKey(collection, image_id)))
     images.store.put(records)
+    images.obscore.publish()
     # What goes wrong after an import.
     (folder / "other.fits").unlink()
     whole = (folder / "cut.fits").read_bytes()

@@ -161,8 +161,8 @@ async def test_stamps_are_cut_around_a_table(client: httpx.AsyncClient, survey: 
             assert_same_sky(hdus[0].header, original, hdus[0].data.shape)
 
 
-async def test_the_result_of_a_query_gives_positions(client: httpx.AsyncClient) -> None:
-    query = "SELECT id, ra, dec FROM dr1.star ORDER BY id"
+async def result_of(client: httpx.AsyncClient, query: str) -> str:
+    """Run a query as a job; return the address of its result."""
     made = await client.post(
         "/api/tap/async", data={"PHASE": "RUN", "LANG": "ADQL", "QUERY": query}
     )
@@ -171,11 +171,36 @@ async def test_the_result_of_a_query_gives_positions(client: httpx.AsyncClient) 
     while waited.text in {"QUEUED", "EXECUTING"}:
         waited = await client.get(f"{job}/phase", params={"WAIT": "5"})
     assert waited.text == "COMPLETED"
+    return f"{job}/results/result"
+
+
+async def test_the_result_of_a_query_gives_images(client: httpx.AsyncClient) -> None:
+    """Of ObsCore, read with the caller's rights: what he may only see gives no stamps."""
+    images = await result_of(
+        client,
+        "SELECT obs_publisher_did, obs_collection FROM ivoa.ObsCore "
+        "WHERE band IN ('g', 'i') OR obs_collection IN ('listed', 'secret')",
+    )
+    document, results = await run(
+        client,
+        UPLOAD=f"positions,param:table;images,{images}",
+        RESPONSEFORMAT="tar",
+        files=csv_of("id,ra,dec", f"one,{CENTRE[0]},{CENTRE[1]}"),
+    )
+    assert phase_of(document) == "COMPLETED", message_of(document)
+    members = members_of(await client.get(results[0][1]))
+    index = Table.read(members.pop("index.ecsv").decode(), format="ascii.ecsv")
+    assert set(index["image"]) == {did("coadds", "g"), did("coadds", "i")}
+    assert len(members) == 2
+
+
+async def test_the_result_of_a_query_gives_positions(client: httpx.AsyncClient) -> None:
+    positions = await result_of(client, "SELECT id, ra, dec FROM dr1.star ORDER BY id")
     document, results = await run(
         client,
         COLLECTION="coadds",
         FILTER="r",
-        UPLOAD=f"positions,{job}/results/result",
+        UPLOAD=f"positions,{positions}",
         RESPONSEFORMAT="tar",
         SIZE="0.0003",
     )

@@ -108,9 +108,18 @@ async def test_a_range_crosses_right_ascension_zero(
         assert np.ptp(corners, axis=0)[1] + 2 >= height
 
 
-async def test_no_region_gives_the_whole_image(client: httpx.AsyncClient, survey: Survey) -> None:
-    with opened(await client.get(SYNC, params={"ID": did("odd", "bare")})) as hdus:
-        np.testing.assert_array_equal(hdus[0].data, survey.data("bare", 0))
+@pytest.mark.parametrize("image", ["bare", "lost"])
+async def test_an_image_without_a_position_comes_whole(
+    client: httpx.AsyncClient, survey: Survey, image: str
+) -> None:
+    asked = {"ID": did("odd", image)}
+    region = await client.get(SYNC, params={**asked, "CIRCLE": CIRCLE})
+    assert (region.status_code, label_of(region)) == (400, "UsageError")
+    assert "no position" in region.text
+    picture = await client.get(SYNC, params={**asked, "RESPONSEFORMAT": "png"})
+    assert picture.headers["content-type"] == "image/png"
+    with opened(await client.get(SYNC, params=asked)) as hdus:
+        np.testing.assert_array_equal(hdus[0].data, survey.data(image, 0))
         assert hdus[0].header["CUTREG"] == "whole image"
 
 

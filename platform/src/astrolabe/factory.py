@@ -55,6 +55,7 @@ from astrolabe.images.assembly import ImageServices
 from astrolabe.images.links.of_rows import LinkedRows
 from astrolabe.images.mosaics.runner import MOSAIC_JOB, MosaicJobRunner
 from astrolabe.images.mosaics.service import MosaicService
+from astrolabe.images.soda.choosing import StampImages
 from astrolabe.images.soda.runner import SODA_JOB, SodaJobRunner
 from astrolabe.images.soda.service import SodaService
 from astrolabe.jobs.model import Job, Phase
@@ -229,7 +230,13 @@ class ProcessContext:
         """Cuts images."""
         return SodaService(
             access=self.images.access,
-            store=self.images.store,
+            images=StampImages(
+                access=self.images.access,
+                store=self.images.store,
+                queries=self.queries,
+                readable=self.readable,
+                authority=self.settings.server.authority,
+            ),
             reader=self.images.reader,
             quotas=self.quotas,
             options=self.settings.images,

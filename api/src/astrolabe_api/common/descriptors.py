@@ -159,6 +159,9 @@ def soda_params(
         ),
     )
     own = (*_own_params(known), *_JOB_PARAMS) if is_async else _own_params(known)
+    if is_async and column is None and not did:
+        # Where an identifier comes from a row, these would contradict it.
+        own += _IMAGE_PARAMS
     return (*shapes, *_axis_params(known), *own)
 
 
@@ -352,7 +355,8 @@ _JOB_PARAMS = (
         name="UPLOAD",
         description="A table of positions to cut stamps around: 'positions,param:part', or "
         "'positions,ADDRESS' of the result of a job; its columns ra and dec, and as one likes "
-        "size and id",
+        "size and id. Beside it 'images,...', a table whose column obs_publisher_did names the "
+        "images in the place of ID. BAND and TIME then choose among the images",
     ),
     ServiceParam(
         name="SIZE",
@@ -361,6 +365,22 @@ _JOB_PARAMS = (
         unit="deg",
         ucd="phys.angSize",
         description="Width of stamps around positions that have no size of their own",
+    ),
+)
+
+
+_IMAGE_PARAMS = (
+    ServiceParam(
+        name="COLLECTION",
+        ucd="meta.id",
+        description="Collection whose images at the positions of UPLOAD are taken when neither ID "
+        "nor a table of images names any",
+    ),
+    ServiceParam(
+        name="FILTER",
+        ucd="instr.bandpass",
+        description="Names of bands, joined by commas: of the images at the positions of UPLOAD "
+        "only these",
     ),
 )
 

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
+from astrolabe.catalogs.engine import CancelToken
 from astrolabe.core.errors import TooLargeError
 from astrolabe.identity import Principal
 from astrolabe.identity.quotas import Quotas
 
-__all__ = ["Budget", "CancelToken", "Cutting"]
+__all__ = ["Budget", "Cutting"]
 
 _MILLION: Final = 1_000_000
-
-
-class CancelToken(Protocol):
-    """Tells whether somebody still waits."""
-
-    def raise_if_set(self) -> None:
-        """Raise `QueryTimeoutError` or `CancelledError` if nobody does."""
 
 
 class Budget:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote
 
 from astrolabe.catalogs.uploads import parse_upload
@@ -13,6 +14,7 @@ from astrolabe.core.errors import BadParameterError, MultipleValuesError
 from astrolabe.images.cutouts import Stencil
 from astrolabe.images.model import (
     ImageKey,
+    ImageRecord,
     PlaneKind,
     check_collection_name,
     parse_image_did,
@@ -24,13 +26,74 @@ from astrolabe.images.soda.positions import POSITIONS_TABLE
 from astrolabe.images.writers.color_maps import color_table
 from astrolabe.images.writers.pictures import Limits, PictureStyle, Stretch
 
-__all__ = ["SodaRequest", "read_soda_request"]
+__all__ = ["IMAGES_TABLE", "ImageChoice", "SodaRequest", "read_soda_request"]
 
 _POL_STATES: Final = frozenset(  # ObsCore 1.1, section 4.19
     ("I", "Q", "U", "V", "RR", "LL", "RL", "LR", "XX", "YY", "XY", "YX", "POLI", "POLA")
 )
+IMAGES_TABLE: Final = "images"
+"""What a table of images is called in UPLOAD."""
 _LABEL_CHARACTERS: Final = 100
 _LARGEST_SIZE_DEG: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageChoice:
+    """From which images stamps around positions are cut.
+
+    Parameters
+    ----------
+    collection
+        Where they are looked for when nothing names them.
+    filters
+        Names of bands; any will do.
+    wavelengths, times
+        Intervals (m, MJD in UTC); an image meets any of each.  One that does not say where it lies
+        is passed over.
+    """
+
+    collection: str | None = None
+    filters: tuple[str, ...] = ()
+    wavelengths: tuple[tuple[float, float], ...] = ()
+    times: tuple[tuple[float, float], ...] = ()
+
+    def holds(self, record: ImageRecord) -> bool:
+        """Tell whether an image is one of bands and times that are asked for."""
+        row = record.obscore
+        return (not self.filters or row.get("band") in self.filters) and all(
+            not intervals or any(_meets(row, low, high, interval) for interval in intervals)
+            for low, high, intervals in self._intervals
+        )
+
+    def conditions(self) -> list[str]:
+        """Return the same as conditions of ADQL on ``ivoa.ObsCore``."""
+        made = []
+        if self.filters:
+            names = ", ".join("'" + name.replace("'", "''") + "'" for name in self.filters)
+            made.append(f"band IN ({names})")
+        for low, high, intervals in self._intervals:
+            if intervals:
+                parts = [_overlap(low, high, interval) for interval in intervals]
+                made.append(f"({' OR '.join(parts)})")
+        return made
+
+    @property
+    def _intervals(self) -> tuple[tuple[str, str, tuple[tuple[float, float], ...]], ...]:
+        return (("em_min", "em_max", self.wavelengths), ("t_min", "t_max", self.times))
+
+
+def _meets(row: Mapping[str, Any], low: str, high: str, interval: tuple[float, float]) -> bool:
+    first, last = row.get(low), row.get(high)
+    if first is None or last is None:
+        return False
+    return bool(last >= interval[0] and first <= interval[1])
+
+
+def _overlap(low: str, high: str, interval: tuple[float, float]) -> str:
+    parts = [f"{low} IS NOT NULL AND {high} IS NOT NULL"]
+    parts += [f"{high} >= {interval[0]!r}"] if math.isfinite(interval[0]) else []
+    parts += [f"{low} <= {interval[1]!r}"] if math.isfinite(interval[1]) else []
+    return f"({' AND '.join(parts)})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +118,8 @@ class SodaRequest:
         Values of UPLOAD: a table of positions.
     size_deg
         SIZE: width and height of stamps around positions that have none of their own (deg).
-    collection, bands
-        COLLECTION and FILTER: where positions find their images when no ID says it.
+    choice
+        COLLECTION, BAND, TIME and FILTER beside a table of positions: its images.
     """
 
     keys: tuple[ImageKey, ...]
@@ -67,8 +130,7 @@ class SodaRequest:
     rgb: tuple[ImageKey, ImageKey, ImageKey] | None = None
     uploads: tuple[str, ...] = ()
     size_deg: float | None = None
-    collection: str | None = None
-    bands: tuple[str, ...] = ()
+    choice: ImageChoice = ImageChoice()
 
     @property
     def images(self) -> tuple[ImageKey, ...]:
@@ -136,23 +198,30 @@ def read_soda_request(pairs: Iterable[tuple[str, str]], *, authority: str) -> So
     if rgb and {key.folded for key in keys} <= {key.folded for key in rgb}:
         # Clients that were told of this service by an image's links send its ID with all they ask.
         keys = ()
-    if not (keys or rgb or (uploads and collection)):
+    has_table = _names_images(uploads)
+    if not (keys or rgb or (uploads and (collection or has_table))):
         raise BadParameterError(
             "The parameter ID is missing: give it the identifier of an image, "
             f"ivo://{authority}/COLLECTION?ID, as obs_publisher_did in ivoa.ObsCore says it."
+            + (" Or let COLLECTION find the images of the positions." if uploads else "")
         )
     output = resolve_soda_format(given.single("RESPONSEFORMAT"))
+    choice = ImageChoice(
+        collection=None if collection is None else check_collection_name(collection),
+        filters=given.listed("FILTER"),
+        wavelengths=_limits(given, "BAND", "m") if uploads else (),
+        times=_limits(given, "TIME", "d") if uploads else (),
+    )
     request = SodaRequest(
         keys=keys,
-        stencils=_stencils(given),
+        stencils=() if uploads else _stencils(given),
         planes=_planes(given),
         output=output,
         style=_style(given),
         rgb=rgb,
         uploads=uploads,
         size_deg=_size(given),
-        collection=None if collection is None else check_collection_name(collection),
-        bands=given.listed("FILTER"),
+        choice=choice,
     )
     _check_together(request, given)
     return request
@@ -181,7 +250,7 @@ def _check_together(request: SodaRequest, given: Given) -> None:
             "by CIRCLE, POLYGON or POS."
         )
     if request.uploads:
-        named = [name for name in ("POS", "CIRCLE", "POLYGON", "RGB") if given.values(name)]
+        named = [name for name in ("POS", "CIRCLE", "POLYGON", "POL", "RGB") if given.values(name)]
         if named:
             raise BadParameterError(
                 f"{' and '.join(named)} cannot be combined with a table of positions."
@@ -190,10 +259,14 @@ def _check_together(request: SodaRequest, given: Given) -> None:
             raise BadParameterError(
                 "Stamps around a table of positions come as RESPONSEFORMAT=tar, mef or zarr."
             )
-    if request.collection is not None and (request.keys or not request.uploads):
+    has_images = bool(request.keys) or _names_images(request.uploads)
+    if request.choice.collection is not None and (has_images or not request.uploads):
         raise BadParameterError(
-            "COLLECTION finds the images of a table of positions where no ID names them."
+            "COLLECTION finds the images of a table of positions where neither ID nor a table of "
+            "images names them."
         )
+    if request.keys and _names_images(request.uploads):
+        raise BadParameterError("ID and a table of images both name images: give one of them.")
 
 
 def _key(name: str, value: str, authority: str) -> ImageKey:
@@ -256,6 +329,10 @@ def _intervals(given: Given, name: str, unit: str) -> list[tuple[str, tuple[floa
     return found or [("", None)]
 
 
+def _limits(given: Given, name: str, unit: str) -> tuple[tuple[float, float], ...]:
+    return tuple(parse_interval(value, name=name, unit=unit) for value in given.values(name))
+
+
 def _shape(shape: str, value: str) -> SkyRegion:
     try:
         return parse_pos(f"{shape} {value}")
@@ -315,9 +392,16 @@ def _size(given: Given) -> float | None:
 def _uploads(given: Given) -> tuple[str, ...]:
     values = given.values("UPLOAD")
     named = parse_upload(values)
-    if named and [name.lower() for name in named] != [POSITIONS_TABLE]:
+    names = {name.lower() for name in named}
+    if named and not {POSITIONS_TABLE} <= names <= {POSITIONS_TABLE, IMAGES_TABLE}:
         raise BadParameterError(
-            f"UPLOAD names {', '.join(repr(n) for n in named)[:200]}; a cutout takes one table, "
-            f"called {POSITIONS_TABLE!r}: UPLOAD={POSITIONS_TABLE},param:part."
+            f"UPLOAD names {', '.join(repr(n) for n in named)[:200]}; a cutout takes a table "
+            f"called {POSITIONS_TABLE!r}: UPLOAD={POSITIONS_TABLE},param:part, and beside it one "
+            f"called {IMAGES_TABLE!r} that names the images."
         )
     return values
+
+
+def _names_images(uploads: tuple[str, ...]) -> bool:
+    """Tell whether UPLOAD brings a table of images."""
+    return any(name.lower() == IMAGES_TABLE for name in parse_upload(uploads))

@@ -14,7 +14,6 @@ from astrolabe.identity import Principal
 from astrolabe.images.cutouts import Stencil
 from astrolabe.images.model import ImageKey
 from astrolabe.images.soda.cutting import Cutting
-from astrolabe.images.soda.positions import read_positions
 from astrolabe.images.soda.request import SodaRequest, read_soda_request
 from astrolabe.images.soda.service import Found, SodaService
 from astrolabe.jobs.model import Job, JobControl, JobOutcome, JobResult
@@ -177,17 +176,14 @@ class SodaJobRunner:
     def _stamps(
         self, job: Job, control: JobControl, request: SodaRequest, cutting: Cutting
     ) -> JobResult:
-        positions = read_positions(
-            self._resolver.resolve(
-                request.uploads, files=self._files(job, request), principal=cutting.principal
-            ),
-            most=self._soda.most_stamps,
+        tables = self._resolver.resolve(
+            request.uploads, files=self._files(job, request), principal=cutting.principal
         )
         name = f"{BUNDLE_RESULT}{request.output.extension}"
         with self._results.writing(job.job_id, name) as path:
             self._soda.stamps(
                 request,
-                positions,
+                tables,
                 cutting,
                 path,
                 progress=lambda done: control.report(

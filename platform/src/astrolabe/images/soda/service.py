@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from astrolabe.catalogs.engine import CancelToken
+from astrolabe.catalogs.uploads import UploadedTable
 from astrolabe.core.errors import (
     AstrolabeError,
     BadParameterError,
@@ -25,13 +27,13 @@ from astrolabe.images.cutouts import Stencil
 from astrolabe.images.model import ImageKey, ImageRecord
 from astrolabe.images.reader import ImageReader
 from astrolabe.images.soda.bundling import CutoutBundle
-from astrolabe.images.soda.cutting import Budget, CancelToken, Cutting
-from astrolabe.images.soda.positions import Positions
-from astrolabe.images.soda.request import SodaRequest
+from astrolabe.images.soda.choosing import StampImages, read_image_keys
+from astrolabe.images.soda.cutting import Budget, Cutting
+from astrolabe.images.soda.positions import Positions, read_positions
+from astrolabe.images.soda.request import IMAGES_TABLE, SodaRequest
 from astrolabe.images.soda.writing import Part, color_picture, cutout_chunks
 from astrolabe.images.stamps.maker import StampMaker, open_bundle
 from astrolabe.images.stamps.request import StampLimits, StampReport, StampRequest
-from astrolabe.images.store import ImageStore
 from astrolabe.images.writers.bundles import BundleForm
 
 __all__ = ["Found", "SodaService"]
@@ -53,8 +55,8 @@ class SodaService:
     ----------
     access
         Finds images that a caller may read.
-    store
-        All images, for those who look through a collection.
+    images
+        Chooses those of stamps.
     reader
         Reads their pixels.
     quotas
@@ -71,7 +73,7 @@ class SodaService:
         self,
         *,
         access: ImageAccess,
-        store: ImageStore,
+        images: StampImages,
         reader: ImageReader,
         quotas: Quotas,
         options: ImageOptions,
@@ -80,7 +82,7 @@ class SodaService:
     ) -> None:
         self.authority = authority
         self._access = access
-        self._store = store
+        self._chooses = images
         self._stamp_maker = StampMaker(reader, authority=authority)
         self._reader = reader
         self._quotas = quotas
@@ -252,7 +254,7 @@ class SodaService:
     def stamps(
         self,
         request: SodaRequest,
-        positions: Positions,
+        tables: Sequence[UploadedTable],
         cutting: Cutting,
         path: Path,
         *,
@@ -264,8 +266,8 @@ class SodaService:
         ----------
         request
             Says from which images, which planes and how large.
-        positions
-            The table.
+        tables
+            What UPLOAD named: the positions, and perhaps the images.
         cutting
             The request that they belong to.
         path
@@ -280,6 +282,9 @@ class SodaService:
         TooLargeError, QuotaExceededError, CancelledError, QueryTimeoutError, StorageFullError
             Raised if all is too much, or nobody waits any more.
         """
+        images, others = _divided(tables)
+        positions = read_positions(others, most=self.most_stamps)
+        records = self._records(request, images, positions, cutting)
         charged = 0
 
         def told(report: StampReport) -> None:
@@ -290,7 +295,7 @@ class SodaService:
 
         return self._stamp_maker.make(
             StampRequest(positions=positions, planes=request.planes, size_deg=request.size_deg),
-            self._records(request, cutting.principal),
+            records,
             path,
             BundleForm(request.output.kind.value),
             limits=StampLimits(stamps=self.most_stamps, pixels=cutting.budget.left),
@@ -303,25 +308,24 @@ class SodaService:
         """Most stamps of one job, and most positions."""
         return self._options.job_stamps
 
-    def _records(self, request: SodaRequest, principal: Principal) -> Iterable[ImageRecord]:
+    def _records(
+        self,
+        request: SodaRequest,
+        images: UploadedTable | None,
+        positions: Positions,
+        cutting: Cutting,
+    ) -> Iterable[ImageRecord]:
         """Return the images that positions are looked for on.
 
-        Of a whole collection, those that the caller may not read are passed over.
+        Of a collection and of a table, those that the caller may not read are passed over.
         """
-        if request.collection is None:
-            return list(self.find(request, principal).values())
-        known = {c.name.lower() for c in self._access.collections(principal)}
-        if request.collection.lower() not in known:
-            raise NotFoundError(f"There is no collection {request.collection!r}.")
-        return self._readable(request, principal)
-
-    def _readable(self, request: SodaRequest, principal: Principal) -> Iterator[ImageRecord]:
-        for batch in self._store.scan(request.collection):
-            for record in batch:
-                if request.bands and record.obscore.get("band") not in request.bands:
-                    continue
-                if self._access.may_read(principal, record):
-                    yield record
+        choice, most = request.choice, self.most_stamps
+        if images is not None:
+            keys = read_image_keys(images, authority=self.authority, most=most)
+            return self._chooses.named(keys, choice, cutting)
+        if choice.collection is not None:
+            return self._chooses.of_collection(choice, positions, cutting, most=most)
+        return filter(choice.holds, self.find(request, cutting.principal).values())
 
     @staticmethod
     def concerns_one(error: AstrolabeError) -> bool:
@@ -346,3 +350,16 @@ class SodaService:
             budget=budget,
             quotas=self._quotas,
         )
+
+
+def _divided(
+    tables: Sequence[UploadedTable],
+) -> tuple[UploadedTable | None, list[UploadedTable]]:
+    """Return the table of images, if there is one, and the others."""
+    images, others = None, []
+    for table in tables:
+        if table.meta.name.lower() == IMAGES_TABLE:
+            images = table
+        else:
+            others.append(table)
+    return images, others
