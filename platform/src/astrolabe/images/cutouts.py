@@ -118,7 +118,7 @@ class Cutout:
     def wcs(self) -> ImageWcs | None:
         """The WCS of the part."""
         first = next(iter(self.planes.values()))
-        return ImageWcs.from_header(
+        return ImageWcs.of_image(
             first.header,
             first.data.shape,
             tables=EMPTY_PRIMARY + self.wcs_tables if self.wcs_tables else b"",

@@ -118,7 +118,7 @@ class Plane:
     @cached_property
     def wcs(self) -> ImageWcs | None:
         """The WCS of this HDU; `None` if its axes have no position, wavelength or time."""
-        return ImageWcs.from_header(self.header, self.shape, tables=self.index.wcs_tables)
+        return ImageWcs.of_image(self.header, self.shape, tables=self.index.wcs_tables)
 
 
 class OpenFile:

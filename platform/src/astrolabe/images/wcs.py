@@ -46,14 +46,14 @@ class ImageWcs:
         astropy's, of all axes.
     shape
         Pixels along each axis in NumPy's order.
-    broken
-        A keyword of its header that has no finite number, if there is one.
+    no_sky_reason
+        Why its pixels have no positions, if that is known.
     """
 
-    def __init__(self, wcs: WCS, shape: Sequence[int], *, broken: str = "") -> None:
+    def __init__(self, wcs: WCS, shape: Sequence[int], *, no_sky_reason: str = "") -> None:
         self.wcs = wcs
         self.shape = tuple(shape)
-        self.no_sky_reason = ""
+        self.no_sky_reason = no_sky_reason
         """Why there is no position; empty where there is one."""
         self._celestial: WCS | None = None
         self._frame: SkyFrame | None = None
@@ -62,9 +62,7 @@ class ImageWcs:
         self._lon = 0
         self.x_axis = self.y_axis = -1
         """The axes of the sky, in NumPy's order; -1 where there is no position."""
-        if broken:
-            self.no_sky_reason = f"{broken} in its header is no finite number"
-        else:
+        if not no_sky_reason:
             self._find_sky()
 
     @classmethod
@@ -91,10 +89,26 @@ class ImageWcs:
         if cards is None:
             return None
         try:
-            return cls(_make_wcs(cards, tables), shape, broken=broken_number(cards))
+            broken = broken_number(cards)
+            reason = f"{broken} in its header is no finite number" if broken else ""
+            return cls(_make_wcs(cards, tables), shape, no_sky_reason=reason)
         except Exception as exc:
             text = " ".join(str(exc).split())[:300]
             raise ImageInvalidError(f"The WCS of the header is broken: {text}.") from exc
+
+    @classmethod
+    def of_image(
+        cls, header: FitsHeader, shape: Sequence[int], *, tables: bytes = b""
+    ) -> ImageWcs | None:
+        """Return the WCS of an image's header, one without any axes if it is broken.
+
+        An image with a broken WCS has pixels all the same. Parameters are those of `from_header`.
+        """
+        try:
+            return cls.from_header(header, shape, tables=tables)
+        except ImageInvalidError as exc:
+            reason = exc.message.rstrip(".")
+            return cls(WCS(naxis=len(shape)), shape, no_sky_reason=reason)
 
     @property
     def has_sky(self) -> bool:
