@@ -16,6 +16,7 @@ from astrolabe.config import Settings
 from astrolabe.identity import ANONYMOUS
 from astrolabe.images.hips.trees import HipsInfo
 from astrolabe.images.links.of_images import ImageLinks, LinkedImage
+from astrolabe.images.soda.formats import FormKind, resolve_soda_format
 from astrolabe_api.common.state import ApiState
 from astrolabe_api.datalink.gate import LinkGate
 from astrolabe_api.datalink.of_images import ImageLinkMaker
@@ -100,6 +101,22 @@ async def test_the_cutout_service_is_described_with_the_bounds_of_the_image(
     assert "image,mask,variance" in inputs["PLANES"]["OPTIONS"]
     assert "STRETCH" in inputs
     assert "LIMITS" in inputs
+
+
+async def test_every_form_of_cutouts_is_offered_as_the_service_takes_it(
+    client: httpx.AsyncClient,
+) -> None:
+    response = await ask(client, COADD)
+    for row in rows(response):
+        if row["semantics"] != "#cutout":
+            continue
+        inputs = values(response, row["service_def"])
+        offered = inputs["RESPONSEFORMAT"]["OPTIONS"].split()
+        assert [resolve_soda_format(form).kind for form in offered] == list(FormKind)
+        assert "application/fits;compression=tile" in offered
+        of_jobs = {"UPLOAD", "SIZE", "FILTER"}
+        is_job = row["local_semantics"] == "cutout-job"
+        assert of_jobs & set(inputs) == (of_jobs if is_job else set())
 
 
 async def test_what_an_image_lacks_bounds_nothing(client: httpx.AsyncClient) -> None:

@@ -159,9 +159,6 @@ def soda_params(
         ),
     )
     own = (*_own_params(known), *_JOB_PARAMS) if is_async else _own_params(known)
-    if is_async and column is None and not did:
-        # Where an identifier comes from a row, these would contradict it.
-        own += _IMAGE_PARAMS
     return (*shapes, *_axis_params(known), *own)
 
 
@@ -328,7 +325,8 @@ def _own_params(bounds: ImageBounds) -> tuple[ServiceParam, ...]:
         ),
         ServiceParam(
             name="RESPONSEFORMAT",
-            description="Form of the cutout; FITS without it",
+            description="Form of the cutout by its media type, or as one of "
+            f"{', '.join(form.kind.value for form in SODA_FORMATS)}; FITS without it",
             options=tuple(form.mime for form in SODA_FORMATS),
         ),
         ServiceParam(
@@ -366,21 +364,11 @@ _JOB_PARAMS = (
         ucd="phys.angSize",
         description="Width of stamps around positions that have no size of their own",
     ),
-)
-
-
-_IMAGE_PARAMS = (
-    ServiceParam(
-        name="COLLECTION",
-        ucd="meta.id",
-        description="Collection whose images at the positions of UPLOAD are taken when neither ID "
-        "nor a table of images names any",
-    ),
     ServiceParam(
         name="FILTER",
         ucd="instr.bandpass",
-        description="Names of bands, joined by commas: of the images at the positions of UPLOAD "
-        "only these",
+        description="Names of bands, joined by commas: stamps around positions are cut from images "
+        "of these only",
     ),
 )
 
