@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -157,6 +158,8 @@ def test_footprints_are_shown(sky: Platform, page: Page) -> None:
     assert orange(outlined) > orange(plain) + 500
     links = page.locator("#sky-found a")
     assert links.count() == 6
+    assert page.inner_text("#sky-found-title") == "6 images in view"
+    assert sorted(links.all_inner_texts()) == ["ga", "gb", "ia", "ib", "ra", "rb"]
     assert "datalink" in str(links.first.get_attribute("href"))
 
 
@@ -205,6 +208,28 @@ def test_a_hips_for_users_is_shown_to_users_only(
     enter("bob")
     picture = shown(page, f"{sky.address}/sky?hips=hidden_color&{FIELD}")
     assert (picture.max(axis=2) > 100).mean() > 0.01
+
+
+def test_a_link_for_other_programs_is_made(
+    sky: Platform, page: Page, enter: Callable[[str], None]
+) -> None:
+    page.goto(f"{sky.address}/sky?hips=tiny_color&{FIELD}")
+    page.wait_for_selector("body[data-sky]")
+    assert page.get_by_role("button", name="Link for other programs").count() == 0
+    enter("bob")
+    shown(page, f"{sky.address}/sky?hips=hidden_color&{FIELD}")
+    page.get_by_role("button", name="Link for other programs").click()
+    page.wait_for_selector("#sky-link-made:not([hidden])")
+    keep(page, "sky-link")
+    address = page.input_value("#sky-link-address")
+    check(page)
+    # A program without our cookie reads it, and only it.
+    properties = httpx.get(f"{address}/properties")
+    assert properties.status_code == 200
+    assert address in properties.text
+    assert httpx.get(f"{address}/Norder3/Allsky.png").status_code == 200
+    other = address.replace("/hidden_color", "/tiny.object")
+    assert httpx.get(f"{other}/properties").status_code == 401
 
 
 def test_controls_move_the_map(sky: Platform, page: Page) -> None:

@@ -247,6 +247,7 @@ class Sky {
     this.overlay?.removeAll();
     const found = byId("sky-found");
     found.replaceChildren();
+    byId("sky-found-title").hidden = true;
     const collection = byId("sky-footprints").value;
     if (!collection || !ID.test(collection)) {
       return;
@@ -254,7 +255,7 @@ class Sky {
     const [ra, dec] = this.map.getRaDec();
     const radius = Math.min(Math.max(...this.map.getFov()) * 0.75, 90);
     const rows = await query(
-      `SELECT TOP ${FOOTPRINTS_AT_ONCE} obs_id, obs_publisher_did, access_url, s_region `
+      `SELECT TOP ${FOOTPRINTS_AT_ONCE + 1} obs_id, obs_publisher_did, access_url, s_region `
       + `FROM ivoa.ObsCore WHERE obs_collection = '${collection}' `
       + `AND 1 = INTERSECTS(s_region, CIRCLE(${ra}, ${dec}, ${radius}))`,
     );
@@ -262,7 +263,12 @@ class Sky {
       this.overlay = this.A.graphicOverlay({ name: "footprints", color: "#ffb300", lineWidth: 2 });
       this.map.addOverlay(this.overlay);
     }
-    for (const row of rows) {
+    const title = byId("sky-found-title");
+    title.hidden = !rows.length;
+    title.textContent = rows.length > FOOTPRINTS_AT_ONCE
+      ? `${FOOTPRINTS_AT_ONCE} of the images in view; choose a smaller field to see all`
+      : `${rows.length} ${rows.length === 1 ? "image" : "images"} in view`;
+    for (const row of rows.slice(0, FOOTPRINTS_AT_ONCE)) {
       const values = Array.isArray(row.s_region) ? row.s_region
         : String(row.s_region).trim().split(/\s+/).map(Number);
       const corners = [];
@@ -271,7 +277,9 @@ class Sky {
       }
       this.overlay.add(this.A.polygon(corners));
       const link = Object.assign(document.createElement("a"), {
-        href: row.access_url, textContent: row.obs_publisher_did,
+        href: row.access_url,
+        textContent: row.obs_publisher_did.split("?").slice(1).join("?"),
+        title: row.obs_publisher_did,
       });
       const item = document.createElement("li");
       item.append(link);
@@ -280,7 +288,31 @@ class Sky {
   }
 }
 
+/** An address of the chosen picture that programs can read without a login. */
+async function makeLink(button) {
+  const id = byId("sky-hips").value;
+  byId("sky-link-made").hidden = true;
+  if (!id) {
+    say("Choose a picture of the sky first.");
+    return;
+  }
+  const answer = await fetch(`/api/hips/${encodeURIComponent(id)}/link`, {
+    method: "POST", credentials: "same-origin", headers: { "X-CSRF-Token": button.dataset.csrf },
+  });
+  const made = await answer.json();
+  if (!answer.ok) {
+    throw new Error(made.detail ?? answer.statusText);
+  }
+  const field = byId("sky-link-address");
+  field.value = made.url;
+  byId("sky-link-made").hidden = false;
+  field.focus();
+  field.select();
+}
+
 async function begin() {
+  const link = byId("sky-link");
+  link?.addEventListener("click", () => makeLink(link).catch((error) => say(error.message)));
   const form = byId("sky-form");
   byId("sky-position").value = asked.get("ra") && asked.get("dec")
     ? `${asked.get("ra")} ${asked.get("dec")}` : asked.get("position") ?? "";
