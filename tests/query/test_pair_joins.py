@@ -429,3 +429,12 @@ def test_a_join_stops_when_it_is_told_to(
     request = QueryRequest(query=query, uploads=(points(SOME),))
     with pytest.raises(CancelledError):
         list(context.queries.start(request, principal=ANONYMOUS, cancel=cancel))
+
+
+def test_very_many_joins_are_looked_through(context: ProcessContext) -> None:
+    joined = "".join(f" JOIN s.star AS x{i} ON x{i}.id = s.id" for i in range(60))
+    query = (
+        f"SELECT COUNT(*) AS n FROM s.star AS s{joined}, s.image AS o"
+        " WHERE s.id = 1 AND o.id = 2 AND CONTAINS(POINT(s.ra, s.dec), o.shape) = 1"
+    )
+    assert len(rows(context, query)) == 1

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 import pyarrow as pa
 
+from astrolabe.adql.deep import call_with_deep_stack
 from astrolabe.adql.tree import CheckedQuery
 from astrolabe.catalogs.planning.pairing import (
     PairedQuery,
@@ -77,7 +79,7 @@ def _candidates(
     found = []
     for key in join.streamed:
         other = join.other(key)
-        query = own_rows(checked, other)
+        query = call_with_deep_stack(partial(own_rows, checked, other))
         if query is None:
             continue
         size = size_of(query)

@@ -5,7 +5,7 @@ equal; ``conditions``, ``geometry`` and ``folding`` say what they mean, ``restri
 together, ``passing`` hands it on through joins, ``lookups`` finds values in indexes, ``pruning``
 looks places up in the partition index, ``plan`` makes the engine's plan, and ``metadata`` answers
 without an engine.  ``pairing`` finds joins of positions with footprints, ``staging`` what may be
-read first for them.
+read first for them, both with ``from_clauses``.
 """
 
 from astrolabe.catalogs.planning.lookups import RowGroups

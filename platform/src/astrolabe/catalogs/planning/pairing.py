@@ -22,10 +22,10 @@ import numpy as np
 import pyarrow as pa
 
 from astrolabe.adql import tree
+from astrolabe.adql.comparisons import MIRRORED
 from astrolabe.adql.deep import call_with_deep_stack
 from astrolabe.adql.emit_conditions import predicate_sense
 from astrolabe.adql.tree import (
-    And,
     Call,
     CheckedQuery,
     ColumnRef,
@@ -36,7 +36,6 @@ from astrolabe.adql.tree import (
     Join,
     Kind,
     Node,
-    Relation,
     Select,
     TableSource,
     field_names,
@@ -52,13 +51,18 @@ from astrolabe.catalogs.pairs import (
     is_number_of,
 )
 from astrolabe.catalogs.planning.folding import number
+from astrolabe.catalogs.planning.from_clauses import (
+    joined_tables,
+    kept_tables,
+    relations,
+    terms_of,
+)
 from astrolabe.catalogs.planning.restrictions import Restriction
 from astrolabe.sky.places import Places
 from astrolabe.tables.model import Column, Datatype, TableMeta
 
 __all__ = ["PairJoin", "PairedQuery", "PlannedPair", "find_pair_joins", "paired_query"]
 
-_MIRRORED: Final = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _REAL_DEG: Final = 5e-5  # how far a 32-bit position may be from itself
 _LARGEST_DEG: Final = 180.0
 _Tree = TypeVar("_Tree", bound=Node)
@@ -112,20 +116,20 @@ def _joins(checked: CheckedQuery) -> Iterator[PairJoin]:
     for node in walk(checked.root):
         if not isinstance(node, Select) or node.source is None:
             continue
-        own = frozenset(_leaves(node.source))
-        for term in _terms(node.where):
+        own = frozenset(joined_tables(node.source))
+        for term in terms_of(node.where):
             yield from _found(term, dict.fromkeys(own, Kept.PAIRS))
             if isinstance(term, Exists):
-                yield from _found_existence(term, frozenset(_kept_leaves(node.source)))
-        for relation in _relations(node.source):
+                yield from _found_existence(term, frozenset(kept_tables(node.source)))
+        for relation in relations(node.source):
             if isinstance(relation, Join) and relation.condition is not None:
-                for term in _terms(relation.condition):
+                for term in terms_of(relation.condition):
                     yield from _found(term, _streamed_in(relation, term))
 
 
 def _streamed_in(join: Join, term: Expr) -> dict[str, Kept]:
     """Return how the tables of a join can be given, if `term` is one that its ON asks for."""
-    left, right = tuple(_leaves(join.left)), tuple(_leaves(join.right))
+    left, right = tuple(joined_tables(join.left)), tuple(joined_tables(join.right))
     match join.how:
         case "inner" | "cross":
             return dict.fromkeys(left + right, Kept.PAIRS)
@@ -183,7 +187,7 @@ def _parts(
         return None
     for call, operator, other in (
         (term.left, term.operator, term.right),
-        (term.right, _MIRRORED[term.operator], term.left),
+        (term.right, MIRRORED[term.operator], term.left),
     ):
         if not isinstance(call, Call) or call.name not in ("CONTAINS", "INTERSECTS"):
             continue
@@ -222,37 +226,6 @@ def _circles(expr: Expr) -> tuple[str, CircleTerms] | None:
         return None
     names = frozenset(reference.column.name for reference in references)
     return source, CircleTerms(center.lon, center.lat, radius, names)
-
-
-def _terms(condition: Expr | None) -> tuple[Expr, ...]:
-    if isinstance(condition, And):
-        return tuple(part for term in condition.terms for part in _terms(term))
-    return () if condition is None else (condition,)
-
-
-def _relations(source: Relation) -> Iterator[Relation]:
-    yield source
-    if isinstance(source, Join):
-        yield from _relations(source.left)
-        yield from _relations(source.right)
-
-
-def _leaves(source: Relation) -> Iterator[str]:
-    """Yield the keys of the tables that are joined, without those of subqueries."""
-    for node in _relations(source):
-        if isinstance(node, TableSource):
-            yield node.key
-
-
-def _kept_leaves(source: Relation) -> Iterator[str]:
-    """Yield the keys of the tables of which no row of nulls can stand in."""
-    if isinstance(source, TableSource):
-        yield source.key
-    elif isinstance(source, Join):
-        if source.how in ("inner", "cross", "left"):
-            yield from _kept_leaves(source.left)
-        if source.how in ("inner", "cross", "right"):
-            yield from _kept_leaves(source.right)
 
 
 # --- using them ----------------------------------------------------------------------------------

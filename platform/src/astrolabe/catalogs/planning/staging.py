@@ -6,7 +6,7 @@ conditions leave few rows of can be read first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from astrolabe.adql.kinds import GEOMETRIES, kind_of
 from astrolabe.adql.tree import (
@@ -21,8 +21,13 @@ from astrolabe.adql.tree import (
     Relation,
     Select,
     SelectItem,
-    TableSource,
     walk,
+)
+from astrolabe.catalogs.planning.from_clauses import (
+    joined_tables,
+    kept_tables,
+    relations,
+    terms_of,
 )
 
 __all__ = ["own_rows"]
@@ -48,17 +53,19 @@ def own_rows(checked: CheckedQuery, key: str) -> CheckedQuery | None:
         (
             node
             for node in walk(checked.root)
-            if isinstance(node, Select) and node.source is not None and _has(node.source, key)
+            if isinstance(node, Select)
+            and node.source is not None
+            and key in joined_tables(node.source)
         ),
         None,
     )
-    if select is None or select.source is None or key not in set(_kept(select.source)):
+    if select is None or select.source is None or key not in kept_tables(select.source):
         return None
     source = next(table for table in checked.tables if table.key == key)
     terms = [
         term
         for condition in (select.where, *_inner_conditions(select.source, key))
-        for term in _terms(condition)
+        for term in terms_of(condition)
         if _is_own(term, key)
     ]
     wanted = checked.used_columns[key]
@@ -81,12 +88,6 @@ def own_rows(checked: CheckedQuery, key: str) -> CheckedQuery | None:
     )
 
 
-def _terms(condition: Expr | None) -> Sequence[Expr]:
-    if isinstance(condition, And):
-        return [part for term in condition.terms for part in _terms(term)]
-    return [] if condition is None else [condition]
-
-
 def _is_own(term: Expr, key: str) -> bool:
     """Tell whether a condition can be asked of one table's rows by themselves, and only once."""
     sources = set()
@@ -98,27 +99,8 @@ def _is_own(term: Expr, key: str) -> bool:
     return sources == {key}
 
 
-def _has(source: Relation, key: str) -> bool:
-    if isinstance(source, Join):
-        return _has(source.left, key) or _has(source.right, key)
-    return isinstance(source, TableSource) and source.key == key
-
-
-def _kept(source: Relation) -> Iterator[str]:
-    """Yield the keys of the tables of which no row of nulls can stand in."""
-    if isinstance(source, TableSource):
-        yield source.key
-    elif isinstance(source, Join):
-        if source.how in ("inner", "cross", "left"):
-            yield from _kept(source.left)
-        if source.how in ("inner", "cross", "right"):
-            yield from _kept(source.right)
-
-
 def _inner_conditions(source: Relation, key: str) -> Iterator[Expr | None]:
     """Yield what the inner joins around a table ask for."""
-    if isinstance(source, Join) and _has(source, key):
-        if source.how == "inner":
-            yield source.condition
-        yield from _inner_conditions(source.left, key)
-        yield from _inner_conditions(source.right, key)
+    for node in relations(source):
+        if isinstance(node, Join) and node.how == "inner" and key in joined_tables(node):
+            yield node.condition
