@@ -26,8 +26,12 @@ STAMP_313 := $(VENV_313)/.stamp-dev
 HAS_313 = $(shell python3.13 -c 'import venv, ensurepip' >/dev/null 2>&1 && echo yes)
 
 UNIT := not client and not server and not browser
-REAL := (client or server or browser) and not interop
+QUICK := $(UNIT) and not slow
+REAL := (client or server or browser or slow) and not interop
 PYTEST := $(BIN)/python -m pytest -q
+# Two processes, and the tests of a file in one of them: what they share is made once. The order is
+# that of tests/conftest.py, which begins with what takes longest.
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup setup-run run check check-lint check-types check-docs check-unit check-unit-313 \
 	test test-real test-interop bench debian-packages node-packages docs clean
@@ -47,7 +51,7 @@ run: setup-run ## start the platform with the demo survey on http://127.0.0.1:80
 	@$(BIN)/python tools/fetch-aladin || true
 	@exec $(BIN)/astrolabe up $(UP_FLAGS)
 
-check: setup check-lint check-types check-docs check-unit check-unit-313 ## all that needs no server, no client and no network
+check: setup check-lint check-types check-docs check-unit ## what needs no server, no client and no network, but for slow tests
 	@echo "make check: passed"
 
 check-lint:
@@ -63,20 +67,20 @@ check-docs docs:
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
 check-unit:
-	$(PYTEST) -n 2 -m "$(UNIT)" --durations=10
+	$(PYTEST) $(PARALLEL) -m "$(QUICK)" --durations=10
 
 check-unit-313:
 ifeq ($(HAS_313),yes)
-	$(VENV_313)/bin/python -m pytest -q -n 2 -m "$(UNIT)" -p no:cacheprovider
+	$(VENV_313)/bin/python -m pytest -q $(PARALLEL) -m "$(UNIT)" -p no:cacheprovider
 else
 	@echo "unit tests on Python 3.13: skipped, no python3.13 with venv on this machine"
 endif
 
-test: check debian-packages node-packages test-real ## check, then every real client and server; nothing is skipped silently
+test: check check-unit-313 debian-packages node-packages test-real ## check, slow tests, Python 3.13, every real client and server; nothing is skipped silently
 	@echo "make test: passed"
 
 test-real: setup
-	$(PYTEST) -m "$(REAL)" -p tests.support.no_skips --durations=10
+	$(PYTEST) $(PARALLEL) -m "$(REAL)" -p tests.support.no_skips --durations=10
 
 test-interop: setup ## log in by a real Keycloak: needs Java 17 and Maven, downloads 176 MB once
 	@tools/debian-packages mvn:maven java:default-jre-headless

@@ -55,6 +55,7 @@ def test_chains_without_parentheses_are_bounded() -> None:
             check_query("SELECT ra FROM dr1.object WHERE " + text, LOOKUP)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("joiner", [" AND ", " OR "])
 def test_long_chains_of_conditions_work(sky: Sky, joiner: str) -> None:
     text = "SELECT COUNT(*) AS n FROM dr1.object WHERE {}"
@@ -70,6 +71,7 @@ def test_long_lists_work(sky: Sky) -> None:
     assert count == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operator", ["+", "*", "||"])
 def test_long_chains_of_operators_are_answered_or_refused(sky: Sky, operator: str) -> None:
     value = "'a'" if operator == "||" else "1"

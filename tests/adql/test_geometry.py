@@ -401,6 +401,7 @@ def test_geometry_columns(sky: Sky) -> None:
     assert sky.rows("SELECT s_region, disc FROM obs.Field WHERE name = 'none'") == [(None, None)]
 
 
+@pytest.mark.slow
 def test_no_position_is_neither_inside_nor_outside() -> None:
     connection = duckdb.connect(":memory:", config={"threads": 1})
     connection.execute(

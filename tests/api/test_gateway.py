@@ -58,6 +58,7 @@ async def test_health_is_503_with_the_same_document_until_all_is_there(tmp_path:
         assert later.json()["parts"]["demo"]["state"] == "ok"
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_health_tells_of_a_table_that_does_not_answer(home: Path, tmp_path: Path) -> None:
     import shutil  # noqa: PLC0415 - only here

@@ -135,6 +135,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
         read_felis(tmp_path / "nothing.yaml")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_all_schemas_of_the_rubin_observatory_load(monkeypatch: pytest.MonkeyPatch) -> None:
     # Felis reads the files that others refer to by the parser written in Python, which would take

@@ -245,6 +245,7 @@ async def test_origins_are_shown_to_who_may_see_them(
     assert [row["link_auth"] for row in origins] == ["optional", "optional", "true"]
 
 
+@pytest.mark.client
 async def test_stilts_finds_nothing_wrong(client: httpx.AsyncClient, tmp_path: Path) -> None:
     ids = [COADD, VISIT, f"ivo://{AUTHORITY}/visits?noise", "nonsense", f"ivo://{AUTHORITY}/a?b",
            f"ivo://{AUTHORITY}/listed?l1"]  # fmt: skip

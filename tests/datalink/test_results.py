@@ -177,6 +177,7 @@ async def test_cone_searches_and_image_searches_describe_what_takes_their_identi
     ]
 
 
+@pytest.mark.client
 async def test_stilts_finds_nothing_wrong(client: httpx.AsyncClient, tmp_path: Path) -> None:
     for number, query in enumerate(
         (

@@ -184,6 +184,7 @@ async def test_a_token_for_images_alone_shows_no_rows(
     assert row["error_message"].startswith("DefaultFault: Links of rows need the scope read:tap")
 
 
+@pytest.mark.client
 async def test_stilts_finds_nothing_wrong(client: httpx.AsyncClient, tmp_path: Path) -> None:
     for name, path, ids in (
         ("rows", OBJECT, [str(FIRST_ID), str(FIRST_ID + 1), "x"]),

@@ -191,6 +191,7 @@ def test_noise_of_the_empty_sky_is_as_the_variance_says(coadd: Frame) -> None:
     assert np.std(pulls) == pytest.approx(1.0, abs=0.03)
 
 
+@pytest.mark.slow
 def test_a_visit_shows_variable_stars_as_bright_as_they_were_then(
     survey: Survey, planned: list[DemoImage]
 ) -> None:
@@ -284,6 +285,7 @@ def test_a_file_has_three_planes_and_is_the_same_each_time(
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_images_are_made_imported_and_shown_and_made_once(tmp_path: Path) -> None:
     size = DemoSize(objects=20_000, visits=40, asteroids=50)

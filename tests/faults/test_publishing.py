@@ -23,7 +23,7 @@ from .support import wait_for
 pytestmark = [pytest.mark.server, pytest.mark.timeout(180)]
 
 ROOT = Path(__file__).parents[2]
-PUBLICATIONS = 100
+PUBLICATIONS = 40
 
 
 @pytest.fixture
@@ -63,7 +63,8 @@ class Reader(threading.Thread):
     def run(self) -> None:
         form = {"LANG": "ADQL", "QUERY": self._query, "RESPONSEFORMAT": "csv"}
         with httpx.Client(timeout=60) as client:
-            while not self._stop_it.is_set():
+            # A pause, or the readers would leave the publisher no processor on a small machine.
+            while not self._stop_it.wait(0.02):
                 try:
                     answer = client.post(f"{self._platform.tap}/sync", data=form)
                 except httpx.HTTPError as exc:

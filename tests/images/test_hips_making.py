@@ -96,6 +96,7 @@ def test_tiles_of_all_orders_show_the_sky(workshop: Workshop) -> None:
     assert 0.35 < covered < 0.5
 
 
+@pytest.mark.slow
 def test_a_wide_image_is_shown_everywhere(workshop: Workshop) -> None:
     """Interpolating places between those that the WCS was asked for is good enough."""
     workshop.images.add("wide", wcs_at(RA, 80.0, scale=240.0), s_pixel_scale=240.0, sky=slow_sky)
@@ -176,6 +177,7 @@ def test_variances_are_weights(workshop: Workshop) -> None:
     assert np.median(off) == pytest.approx(30.0, abs=0.01)
 
 
+@pytest.mark.slow
 def test_only_what_has_changed_is_made_anew(workshop: Workshop) -> None:
     workshop.images.add("a", wcs_at(RA, DEC))
     workshop.images.add("far", wcs_at(RA + 3, DEC))
@@ -210,6 +212,7 @@ def leaves_under(workshop: Workshop, image_id: str) -> set[Tile]:
     return {Tile(7, cell) for cell in cells.tolist()}
 
 
+@pytest.mark.slow
 def test_an_image_that_went_leaves_nothing(workshop: Workshop) -> None:
     workshop.images.add("a", wcs_at(RA, DEC))
     workshop.images.add("b", wcs_at(RA + 3, DEC))
@@ -245,6 +248,7 @@ def test_another_look_at_the_same_values(workshop: Workshop) -> None:
     assert second.info.formats == ("jpg", "fits")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [True, False], ids=["keep", "drop"])
 def test_colour(workshop: Workshop, *, keep: bool) -> None:
     for band, light in (("g", 1.0), ("r", 2.0), ("i", 3.0)):

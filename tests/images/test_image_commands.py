@@ -53,6 +53,7 @@ def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
     return Shell(tmp_path / "home", capsys)
 
 
+@pytest.mark.slow
 def test_life_of_a_collection(shell: Shell, tmp_path: Path) -> None:
     files = tmp_path / "files"
     said = shell.run(

@@ -378,6 +378,7 @@ def test_packed_files_are_unpacked_where_asked(
     assert bring(context, folder, unpack=True).unchanged == 1
 
 
+@pytest.mark.slow
 def test_what_only_looks_packed(context: ProcessContext, folder: Path) -> None:
     (folder / "a.fits.gz").write_bytes(b"\x1f\x8b\x08" + bytes(50))
     (folder / "bomb.fits.gz").write_bytes(gzip.compress(bytes(300 << 20), 9))
@@ -448,6 +449,7 @@ def test_sources(context: ProcessContext, folder: Path) -> None:
     assert "No such file" in bring(context, folder / "nothing.fits").refused[0].reason
 
 
+@pytest.mark.slow
 def test_processes_read_the_same(context: ProcessContext, folder: Path) -> None:
     for number in range(6):
         write_compressed(folder / f"{number}.fits", "rice-i16")
@@ -471,6 +473,7 @@ def test_processes_read_the_same(context: ProcessContext, folder: Path) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_file_that_ends_its_process_is_skipped(context: ProcessContext, folder: Path) -> None:
     for number in range(12):
         name = "deadly" if number == 5 else f"field {number}"

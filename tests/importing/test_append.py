@@ -40,6 +40,7 @@ def _pixels(version: TableVersion) -> list[tuple[int, int]]:
     return list(zip(version.index.order.tolist(), version.index.pixel.tolist(), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["everywhere", "one field", "elsewhere"])
 def test_append_equals_one_import_of_all(store: CatalogStore, where: str) -> None:
     first = objects(3_000)
@@ -88,6 +89,7 @@ def test_append_equals_one_import_of_all(store: CatalogStore, where: str) -> Non
         assert _margin_rows(current(store)) == _margin_rows(version)
 
 
+@pytest.mark.slow
 def test_margins_stay_complete_over_appends(store: CatalogStore) -> None:
     # Few new rows: most partitions and their margins are linked, some are made anew.
     run_import(objects(3_000), options(), store)

@@ -17,7 +17,7 @@ from astrolabe.sky.vectors import separation_deg
 from .sources import OBJECT_COLUMNS, current, objects, options, positions, source_of
 
 # LSDB takes seconds to import, and its libraries warn of each other.
-pytestmark = [pytest.mark.timeout(120), pytest.mark.filterwarnings("default")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120), pytest.mark.filterwarnings("default")]
 
 
 def _open(home: Path, table: str = "object") -> Any:

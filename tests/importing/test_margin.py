@@ -35,6 +35,7 @@ def _disc(ra: float, dec: float, radius_deg: float, seed: int) -> np.ndarray:
     return healpix_29(np.degrees(lon), np.degrees(lat))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arcsec", "rows_per_file"),
     [(3600.0, 100), (60.0, 100), (36_000.0, 60)],  # the last: wider than many partitions

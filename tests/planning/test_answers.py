@@ -71,6 +71,7 @@ def conditions(draw: st.DrawFn, alias: str, depth: int = 2) -> str:
     return f"({first} {form} {draw(conditions(alias, depth - 1))})"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("table", ["object", "source"])
 @given(condition=conditions(""))
@@ -81,6 +82,7 @@ def test_one_table(table: str, condition: str) -> None:
     assert ranged == everything
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 @given(
     st.sampled_from(["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"]),

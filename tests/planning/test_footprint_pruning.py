@@ -84,6 +84,7 @@ CONDITIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("condition", CONDITIONS.values(), ids=CONDITIONS.keys())
 def test_few_row_groups_are_read_and_no_row_is_lost(
     context: ProcessContext, condition: str, monkeypatch: pytest.MonkeyPatch

@@ -184,6 +184,7 @@ def rows(table: Any) -> list[tuple[Any, ...]]:
     return sorted(zip(*(column.to_pylist() for column in table.columns), strict=True), key=repr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 @given(
     shape=SHAPES,
@@ -325,6 +326,7 @@ JOINED = (
 )
 
 
+@pytest.mark.slow
 def test_indexes_made_of_many_runs_slices_and_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -346,6 +348,7 @@ def test_indexes_made_of_many_runs_slices_and_files(
             assert rows(ask(context, query)) == rows(ask_unpruned(context, query, monkeypatch))
 
 
+@pytest.mark.slow
 def test_a_link_ends_with_the_version_of_the_director(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -381,6 +384,7 @@ PLACES = st.tuples(
 OFFSETS = st.sampled_from([0.0, 0.0, 0.0, 1e-5, 5e-4, 0.01, 0.3, 40.0])
 
 
+@pytest.mark.slow
 @given(
     parents=st.lists(PLACES, min_size=1, max_size=30),
     children=st.lists(

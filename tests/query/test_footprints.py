@@ -237,6 +237,7 @@ EASY = settings(
 )
 
 
+@pytest.mark.slow
 @EASY
 @given(place=PLACES)
 def test_points(small: ProcessContext, made: Any, place: Any) -> None:
@@ -246,6 +247,7 @@ def test_points(small: ProcessContext, made: Any, place: Any) -> None:
     assert found(small, condition) == wanted
 
 
+@pytest.mark.slow
 @EASY
 @given(place=PLACES, size=st.floats(0.05, 12), count=st.integers(3, 7), turn=st.floats(0, 6))
 def test_polygons(
@@ -277,6 +279,7 @@ FORMS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES, ids=[f"shape{i}" for i in range(len(SHAPES))])
 @pytest.mark.parametrize("form", FORMS, ids=[f"form{i}" for i in range(len(FORMS))])
 def test_every_way_gives_the_same_rows(

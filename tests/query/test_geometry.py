@@ -194,6 +194,7 @@ def unpruned(context: ProcessContext, monkeypatch: pytest.MonkeyPatch) -> Any:
     return run
 
 
+@pytest.mark.slow
 @settings(
     max_examples=25,
     deadline=None,
@@ -211,6 +212,7 @@ def test_pruned_answers_equal_the_full_scan(
     assert ids(ask(context, text)) == ids(unpruned(text))
 
 
+@pytest.mark.slow
 @settings(
     max_examples=15,
     deadline=None,

@@ -157,6 +157,7 @@ def conditions(draw: st.DrawFn, depth: int = 2) -> str:
     return f"NOT ({first})" if form == "NOT" else f"({first} {form} {draw(conditions(depth - 1))})"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 @given(conditions())
 @settings(max_examples=150, deadline=None)
