@@ -7,7 +7,7 @@ import tarfile
 import warnings
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from astrolabe.core.errors import BadParameterError, CancelledError, TooLargeErr
 from astrolabe.images.cutouts import corners_around
 from astrolabe.images.model import ImageRecord, PlaneKind
 from astrolabe.images.reader import OpenImage
+from astrolabe.images.stamps.finding import PositionTree
 from astrolabe.images.stamps.maker import NO_POSITION, OFF_ALL_IMAGES, StampMaker
 from astrolabe.images.stamps.opening import first_pixel
 from astrolabe.images.stamps.request import StampLimits, StampReport, StampRequest
@@ -556,3 +557,27 @@ def test_freed_memory_is_given_back_on_the_way(
     request = StampRequest(positions=Places(places.ra_deg, places.dec_deg, places.ids, sizes))
     make(tmp_path, [record], request)
     assert len(given) >= 2
+
+
+def test_few_positions_are_found_as_many_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a tree, which takes a third of a second to import."""
+    rng = np.random.default_rng(9)
+    ra, dec = rng.uniform(0, 360, 150), np.degrees(np.arcsin(rng.uniform(-1, 1, 150)))
+    ra[3] = np.nan
+    record = make_record(write_wcs_image(tmp_path / "plain.fits"), tmp_path)
+    records = [replace(record, obscore={})]
+    halves = 10.0 ** rng.uniform(-3, 1, 40)
+    places = zip(ra[5:45], np.clip(dec[5:45] + halves, -75, 75), halves, strict=True)
+    for lon, lat, half in places:
+        corners = [lon, lat - half, lon + half, lat, lon, lat + half, lon - half, lat]
+        records.append(replace(record, obscore={"s_region": corners}))
+    found = []
+    for few in (200, 0):
+        monkeypatch.setattr("astrolabe.images.stamps.finding._FEW", few)
+        matches = PositionTree(ra, dec).match(records)
+        found.append([(records.index(r), rows.tolist()) for r, rows in matches])
+    assert found[0] == found[1]
+    assert found[0][0][1] == [n for n in range(150) if n != 3]
+    assert len(found[0]) > 5
