@@ -22,7 +22,7 @@ __all__ = ["MosaicPlan", "PlacedImage", "on_one_scale", "place_images", "resolve
 _SECONDS_PER_MPIX: Final = 0.4
 _SECONDS_PER_IMAGE: Final = 0.03
 """Measured on one core of a small server; other machines differ by a factor of two."""
-_MATCHING_SHARE: Final = 0.5
+_MATCHING_SHARE: Final = 0.15
 """Time to match backgrounds, as a share of all else."""
 _MARGIN_PX: Final = 4.0
 _BLOCK: Final = 1024
