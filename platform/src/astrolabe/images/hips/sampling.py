@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import map_coordinates
 
 from astrolabe.core.errors import AstrolabeError
 from astrolabe.images.hips.tiles import (
@@ -226,6 +225,8 @@ def _interpolated(
     plane: Plane, x: FloatArray, y: FloatArray, inside: npt.NDArray[np.bool_], *, order: int
 ) -> FloatArray:
     """Return a plane's values at pixels, NaN where not `inside`; only that part of it is read."""
+    from scipy.ndimage import map_coordinates  # noqa: PLC0415 - slow to import
+
     height, width = plane.shape
     result = np.full(x.shape, np.nan)
     if not inside.any():

@@ -16,8 +16,6 @@ from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from astrolabe.images.mosaics.grid import OutputGrid, grid_of_region, region_of_grid
 from astrolabe.images.mosaics.planning import MosaicPlan, PlacedImage, place_images
@@ -107,6 +105,10 @@ def solve_levels(count: int, differences: Sequence[Difference]) -> npt.NDArray[n
 
     An image that is compared with no other has the level 0.
     """
+    # Slow to import, and few processes ever fit levels.
+    from scipy.sparse import coo_array  # noqa: PLC0415 - see above
+    from scipy.sparse.csgraph import connected_components  # noqa: PLC0415 - see above
+
     first = np.array([d.first for d in differences], dtype=np.int64)
     second = np.array([d.second for d in differences], dtype=np.int64)
     value = np.array([d.value for d in differences])

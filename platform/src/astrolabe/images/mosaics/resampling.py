@@ -16,8 +16,6 @@ import numpy as np
 import numpy.typing as npt
 from astropy.units import Quantity
 from astropy.wcs.wcsapi import BaseLowLevelWCS, HighLevelWCSWrapper
-from reproject import reproject_interp
-from scipy.ndimage import map_coordinates
 from typing_extensions import override
 
 from astrolabe.images.mosaics.grid import OutputGrid
@@ -67,6 +65,8 @@ class PixelMap:
         """Return the image pixels of pixels of the block, counted from its corner."""
         if self.exact is not None:
             return self.exact(x, y)
+        from scipy.ndimage import map_coordinates  # noqa: PLC0415 - slow to import
+
         shape = np.shape(x)
         at = np.stack([np.ravel(y), np.ravel(x)]) / _STEP
         found = [
@@ -77,6 +77,8 @@ class PixelMap:
 
     def area(self) -> Floats:
         """Return the pixels of the image that each pixel of the block covers (height, width)."""
+        from scipy.ndimage import map_coordinates  # noqa: PLC0415 - slow to import
+
         x_by_y, x_by_x = np.gradient(self.nodes_x, _STEP, edge_order=2)
         y_by_y, y_by_x = np.gradient(self.nodes_y, _STEP, edge_order=2)
         nodes = np.abs(x_by_x * y_by_y - x_by_y * y_by_x)
@@ -139,6 +141,8 @@ def resample(
     corner
         First row and column of the box.
     """
+    from reproject import reproject_interp  # noqa: PLC0415 - brings Dask, slow to import
+
     block = pixel_map.block
     shift = (binning - 1) / 2
 

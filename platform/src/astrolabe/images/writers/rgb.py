@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 from astropy.wcs import WCS, FITSFixedWarning
 from PIL import Image
-from reproject import reproject_interp
 
 from astrolabe.core.errors import BadParameterError
 from astrolabe.images.writers.pictures import (
@@ -143,6 +142,8 @@ def aligned(bands: Sequence[Band]) -> list[FloatArray]:
                 "The three images of RGB lie on different pixels, and one of them has no position "
                 "by which it could be resampled."
             )
+        from reproject import reproject_interp  # noqa: PLC0415 - brings Dask, slow to import
+
         resampled = reproject_interp(
             (images[number], band.wcs), first.wcs, shape_out=shape, return_footprint=False
         )
