@@ -199,6 +199,24 @@ def test_another_sites_image_is_refused(sky: Platform, page: Page) -> None:
     assert "not an address of this platform" in page.inner_text("#sky-status")
 
 
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ("hips=no_such", "no no_such here"),
+        ("moc=no.table", "no no.table here"),
+        ("ra=abc&dec=2", "abc 2 is no position"),
+        ("ra=10&dec=20&fov=-3", "-3 is no field"),
+        ("fits=/api/images/tiny/no_such", "/api/images/tiny/no_such cannot be shown"),
+    ],
+    ids=["hips", "moc", "position", "field", "fits"],
+)
+def test_what_cannot_be_shown_is_said(sky: Platform, page: Page, asked: str, says: str) -> None:
+    page.goto(f"{sky.address}/sky?{asked}")
+    page.wait_for_selector("body[data-sky=failed]")
+    page.wait_for_timeout(500)  # the map's own moves come a little later
+    assert says in page.inner_text("#sky-status")
+
+
 def test_a_hips_for_users_is_shown_to_users_only(
     sky: Platform, page: Page, enter: Callable[[str], None]
 ) -> None:

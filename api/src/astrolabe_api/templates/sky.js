@@ -40,6 +40,16 @@ function ownAddress(text) {
   return address.href;
 }
 
+/** Aladin asks a proxy elsewhere for what it cannot read here, so it is not given such images. */
+async function checkImage(text) {
+  const answer = await fetch(ownAddress(text), { method: "HEAD", credentials: "same-origin" });
+  if (!answer.ok || answer.status === 204) {
+    const reasons = { 204: "it holds nothing", 401: "log in", 403: "it is not for you" };
+    throw new Error(`${text} cannot be shown: `
+      + `${reasons[answer.status] ?? `${answer.status} ${answer.statusText}`}.`);
+  }
+}
+
 function number(text, low, high) {
   const value = Number(text);
   return text !== null && text !== "" && value >= low && value <= high ? value : null;
@@ -70,11 +80,13 @@ class Sky {
     this.made = null;
     this.shownImage = "";
     this.imageLayer = false;
+    this.failures = [];
+    this.badImage = "";
   }
 
   /** Show what the form asks for; a thing that fails does not keep the others from being shown. */
-  async show() {
-    const failures = [];
+  async show(problems = []) {
+    const failures = [...problems];
     for (const step of [this.showPicture, this.showPlace, this.showCoverage, this.showImage,
       this.showFootprints]) {
       try {
@@ -83,22 +95,26 @@ class Sky {
         failures.push(error.message);
       }
     }
-    say(failures.length ? failures.join(" ") : this.told());
+    this.failures = failures;
+    say(this.told());
     document.body.dataset.sky = failures.length ? "failed" : "shown";
   }
 
   told() {
     const [ra, dec] = this.map.getRaDec();
     const fov = this.map.getFov()[0];
-    return `Centre ${ra.toFixed(5)} ${dec.toFixed(5)}, field ${fov.toPrecision(3)} degrees.`;
+    const place = `Centre ${ra.toFixed(5)} ${dec.toFixed(5)}, field ${fov.toPrecision(3)} degrees.`;
+    // The map also moves by itself, after what failed was said.
+    return [...this.failures, place].join(" ");
   }
 
   /** Begin with a picture; the map cannot be without one, and would else fetch one elsewhere. */
   start(record) {
     const place = this.place(record);
     const text = byId("sky-fits").value.trim();
-    let first = this.survey(record ?? this.list[0]);
-    if (!record && text) {
+    const isBegun = !record && text && text !== this.badImage;
+    let first = isBegun ? null : this.survey(record ?? this.list[0]);
+    if (isBegun) {
       this.made = this.makeImage(text);
       this.shownImage = text;
       first = this.made.image;
@@ -131,7 +147,7 @@ class Sky {
       canvas.setAttribute("aria-hidden", "true");
     }
     this.shown = record ? idOf(record) : "";
-    if (!record && !text) {
+    if (!record && !isBegun) {
       first.setOpacity(0);
     }
     let waiting = null;
@@ -185,6 +201,16 @@ class Sky {
     const place = this.place(this.chosen());
     this.map.gotoRaDec(place.ra, place.dec);
     this.map.setFoV(place.fov);
+    const position = byId("sky-position").value.trim();
+    const [ra, dec, ...more] = position.split(/[\s,]+/);
+    if (position && (more.length || number(ra, 0, 360) === null
+      || number(dec ?? "", -90, 90) === null)) {
+      throw new Error(`${position} is no position: give RA (0 to 360) and Dec (-90 to 90).`);
+    }
+    const fov = byId("sky-fov").value.trim();
+    if (fov && number(fov, 1e-5, 360) === null) {
+      throw new Error(`${fov} is no field: give its width in degrees, up to 360.`);
+    }
   }
 
   async showCoverage() {
@@ -221,14 +247,17 @@ class Sky {
   async showImage() {
     const text = byId("sky-fits").value.trim();
     if (text !== this.shownImage) {
-      this.shownImage = text;
+      this.shownImage = "";
+      this.made = null;
       if (this.imageLayer) {
         this.map.removeImageLayer("image");
         this.imageLayer = false;
       }
-      if (!text) {
+      if (!text || text === this.badImage) {
         return;
       }
+      await checkImage(text);
+      this.shownImage = text;
       this.made = this.makeImage(text);
       this.map.setOverlayImageLayer(this.made.image, "image");
       this.imageLayer = true;
@@ -264,8 +293,9 @@ class Sky {
       this.map.addOverlay(this.overlay);
     }
     const title = byId("sky-found-title");
-    title.hidden = !rows.length;
-    title.textContent = rows.length > FOOTPRINTS_AT_ONCE
+    title.hidden = false;
+    title.textContent = !rows.length ? `No image of ${collection} in view`
+      : rows.length > FOOTPRINTS_AT_ONCE
       ? `${FOOTPRINTS_AT_ONCE} of the images in view; choose a smaller field to see all`
       : `${rows.length} ${rows.length === 1 ? "image" : "images"} in view`;
     for (const row of rows.slice(0, FOOTPRINTS_AT_ONCE)) {
@@ -350,8 +380,24 @@ async function begin() {
   }
   await library.init;
   const sky = new Sky(library, list);
+  const problems = ["hips", "moc", "footprints"].filter((name) => asked.get(name)
+    && byId(`sky-${name}`).value !== asked.get(name)).map((name) =>
+    `There is no ${asked.get(name)} here, or not for you.`);
+  const image = byId("sky-fits").value.trim();
+  if (image) {
+    try {
+      await checkImage(image);
+    } catch (error) {
+      if (!list.length) {
+        throw error;
+      }
+      sky.badImage = image;
+      problems.push(error.message);
+    }
+  }
   sky.start(sky.chosen());
-  await sky.show();
+  await sky.show(problems);
+  sky.badImage = "";
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const values = new URLSearchParams(new FormData(form));
