@@ -110,14 +110,14 @@ def test_after_a_killed_supervisor_the_same_port_works_again(tmp_path: Path) -> 
     with (tmp_path / "log").open("wb") as log:
         first = subprocess.Popen(command, stdout=log, stderr=log, env=environment())
         try:
-            _wait_for(lambda: _answers(address), 60)
+            _wait_for(lambda: _answers(address), 90)
         finally:
             first.kill()
             first.wait()
         second = subprocess.Popen(command, stdout=log, stderr=log, env=environment())
         try:
-            _wait_for(lambda: f'"pid": {second.pid}' in _platform_file(home), 60)
-            _wait_for(lambda: _answers(address), 60)
+            _wait_for(lambda: f'"pid": {second.pid}' in _platform_file(home), 90)
+            _wait_for(lambda: _answers(address), 90)
         finally:
             second.send_signal(signal.SIGTERM)
             assert second.wait(timeout=20) == 0
