@@ -191,10 +191,10 @@ def test_settings_are_taken_as_they_are(home: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "allowed"),
     [
-        ("/api/tap/async/none", {"GET", "POST", "DELETE"}),
-        ("/api/tap/async/none/phase", {"GET", "POST"}),
-        ("/api/tap/tables", {"GET"}),
-        ("/health", {"GET"}),
+        ("/api/tap/async/none", {"GET", "HEAD", "POST", "DELETE"}),
+        ("/api/tap/async/none/phase", {"GET", "HEAD", "POST"}),
+        ("/api/tap/tables", {"GET", "HEAD"}),
+        ("/health", {"GET", "HEAD"}),
     ],
 )
 async def test_allow_names_every_method_of_a_path(

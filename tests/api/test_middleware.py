@@ -141,7 +141,7 @@ async def test_the_frameworks_own_errors_have_the_same_shape(
     assert problem["status"] == status
     assert set(problem) == {"type", "title", "status", "detail", "instance", "code"}
     if status == 405:
-        assert response.headers["allow"] == "GET"
+        assert response.headers["allow"] == "GET, HEAD"
     assert ("retry-after" in response.headers) == (status == 503)
 
 

@@ -259,7 +259,7 @@ async def test_a_broken_upload_is_refused_and_forgotten(
 async def test_wrong_methods_name_the_right_ones(client: httpx.AsyncClient) -> None:
     response = await client.delete(SYNC)
     assert response.status_code == 405
-    assert set(response.headers["allow"].split(", ")) == {"GET", "POST"}
+    assert set(response.headers["allow"].split(", ")) == {"GET", "HEAD", "POST"}
     assert status_infos(votable(response))[0][0] == "ERROR"
 
 

@@ -110,7 +110,7 @@ async def test_json_is_for_who_asks(client: httpx.AsyncClient) -> None:
 async def test_other_methods_are_refused(client: httpx.AsyncClient) -> None:
     response = await client.delete(OBJECT)
     assert response.status_code == 405
-    assert set(response.headers["allow"].split(", ")) == {"GET", "POST"}
+    assert set(response.headers["allow"].split(", ")) == {"GET", "HEAD", "POST"}
     check_error(response)
 
 

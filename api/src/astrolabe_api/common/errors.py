@@ -342,7 +342,7 @@ def _as_known(connection: HTTPConnection, exc: Exception) -> tuple[AstrolabeErro
 def _allowed_methods(connection: HTTPConnection) -> list[str]:
     """Return the methods that the request's path takes, over all of its routes."""
     routes: list[BaseRoute] = connection.app.routes
-    return [
+    methods = [
         method
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
         if any(
@@ -350,6 +350,8 @@ def _allowed_methods(connection: HTTPConnection) -> list[str]:
             for route in routes
         )
     ]
+    # Whatever takes GET takes HEAD: the middleware sees to that.
+    return ["GET", "HEAD", *methods[1:]] if methods[:1] == ["GET"] else methods
 
 
 def _problem(failure: Failure, identifier: str, docs_url: str) -> str:

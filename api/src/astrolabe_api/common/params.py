@@ -177,7 +177,10 @@ def _decode(text: bytes, what: str, most: int) -> list[tuple[str, str]]:
     except UnicodeDecodeError as exc:
         raise BadParameterError(f"{what} is not UTF-8 text.") from exc
     except ValueError as exc:
-        raise BadParameterError(f"{what} has more than {most} parameters.") from exc
+        raise BadParameterError(
+            f"{what} has more than {most} parameters. Send fewer at a time, or a table by UPLOAD "
+            "where the service takes one."
+        ) from exc
 
 
 def _refuse_file(name: str) -> Path:
