@@ -49,8 +49,8 @@ async def small_platform(
         yield app, client
 
 
-async def is_idle(app: FastAPI) -> bool:
-    """Whether both threads for queries come free soon, long before their time is over."""
+async def is_idle(app: FastAPI, *, within: float = 6.0) -> bool:
+    """Whether both threads for queries come free within so many seconds."""
     state = app.state.api
     assert isinstance(state, ApiState)
     loop = asyncio.get_running_loop()
@@ -62,7 +62,7 @@ async def is_idle(app: FastAPI) -> bool:
     for event in free:
         state.query_pool.resume(partial(tell, event))
     try:
-        async with asyncio.timeout(6):
+        async with asyncio.timeout(within):
             for event in free:
                 await event.wait()
     except TimeoutError:
@@ -115,7 +115,7 @@ async def test_a_client_that_leaves_before_the_first_byte_stops_its_query(
                 ).start()
             )
         await asyncio.sleep(1.0)
-        assert not await is_idle(app)
+        assert not await is_idle(app, within=1.0)
         for client in clients:
             client.leave()
         for client in clients:
