@@ -23,7 +23,7 @@ from .support import wait_for
 pytestmark = [pytest.mark.server, pytest.mark.timeout(180)]
 
 ROOT = Path(__file__).parents[2]
-PUBLICATIONS = 40
+PUBLICATIONS = 100
 
 
 @pytest.fixture
