@@ -155,12 +155,9 @@ def running_object_store(folder: Path) -> Iterator[ObjectStore]:
             _make_bucket(store, ports["filer.port"], process)
             yield store
         finally:
-            process.terminate()
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            # It would take half a minute to end by itself, and nobody needs its files any more.
+            process.kill()
+            process.wait()
 
 
 def _make_bucket(store: ObjectStore, filer_port: int, process: subprocess.Popen[bytes]) -> None:
