@@ -68,6 +68,10 @@ def test_a_platform_says_where_it_is_and_lets_no_second_one_in(tmp_path: Path) -
         assert not platform.child_pids("serve")
         assert not platform.child_pids("worker")
     assert not (home / "run" / "platform.json").exists()
+    # The end is one line, without what libraries have to say of memory.
+    said = (tmp_path / "home-up.log").read_text(encoding="utf-8").splitlines()
+    assert said[-1] == "Astrolabe has ended"
+    assert not [line for line in said if "leaked" in line]
 
 
 def test_links_follow_the_port_that_was_found(tmp_path: Path) -> None:

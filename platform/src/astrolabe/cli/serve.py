@@ -73,7 +73,11 @@ def serve(*, settings: Settings, fd: int | None, supervised: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     _settle()
-    server.run(sockets=[listener])
+    try:
+        server.run(sockets=[listener])
+    finally:
+        # Or DuckDB's binding lists at the end all that was frozen as its leaks.
+        gc.unfreeze()
     if not server.started:
         raise SystemExit(1)
 
