@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from astrolabe.core.ids import new_job_id
 from astrolabe_api.common.auth import Caller, public, requires
 from astrolabe_api.common.availability import availability
 from astrolabe_api.common.documents import Document, document_response
 from astrolabe_api.common.errors import add_challenges
-from astrolabe_api.common.params import read_parameters
+from astrolabe_api.common.params import Parameters
 from astrolabe_api.common.rendering import wants_gzip
 from astrolabe_api.common.requests import is_head, notes_of
 from astrolabe_api.common.state import State, takes_anonymous
+from astrolabe_api.common.uploading import answer_with_uploads
 from astrolabe_api.common.vosi import (
     capabilities_xml,
     capability,
@@ -54,12 +54,7 @@ def sia_routers() -> tuple[APIRouter, ...]:
 
 
 async def _query(request: Request, state: State, caller: Caller) -> Response:
-    query_id = new_job_id()
-    forget = partial(state.uploads.delete, query_id)
-    try:
-        given = await read_parameters(
-            request, limits=state.form_limits, new_file=partial(state.uploads.prepare, query_id)
-        )
+    def answer(given: Parameters, on_end: Callable[[], None]) -> Response:
         return sia_response(
             state,
             caller,
@@ -67,11 +62,10 @@ async def _query(request: Request, state: State, caller: Caller) -> Response:
             address=notes_of(request).address,
             compress=wants_gzip(request),
             headers_only=is_head(request.scope),
-            on_end=forget if given.files else lambda: None,
+            on_end=on_end,
         )
-    except BaseException:
-        forget()
-        raise
+
+    return await answer_with_uploads(request, state, answer)
 
 
 async def _capabilities(request: Request, state: State) -> Response:

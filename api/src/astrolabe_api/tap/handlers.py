@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from astrolabe.core.ids import new_job_id
 from astrolabe.images.obscore.columns import OBSCORE_NAME, OBSCORE_SCHEMA
 from astrolabe_api.common.auth import Caller, public, requires
 from astrolabe_api.common.availability import availability
 from astrolabe_api.common.documents import document_response
 from astrolabe_api.common.errors import add_challenges
 from astrolabe_api.common.hiding import hiding
-from astrolabe_api.common.params import read_parameters
+from astrolabe_api.common.params import Parameters, read_parameters
 from astrolabe_api.common.rendering import wants_gzip
 from astrolabe_api.common.requests import is_head, notes_of
 from astrolabe_api.common.state import ApiState, State
+from astrolabe_api.common.uploading import answer_with_uploads
 from astrolabe_api.common.uws import uws_router
 from astrolabe_api.tap.capabilities import TAP_PATH, capabilities_document
 from astrolabe_api.tap.examples import ExamplesCache
@@ -63,14 +63,7 @@ class _Tap:
         self._examples = ExamplesCache()
 
     async def sync(self, request: Request, state: State, caller: Caller) -> Response:
-        query_id = new_job_id()
-        forget = partial(state.uploads.delete, query_id)
-        try:
-            given = await read_parameters(
-                request,
-                limits=state.form_limits,
-                new_file=partial(state.uploads.prepare, query_id),
-            )
+        def answer(given: Parameters, on_end: Callable[[], None]) -> Response:
             return sync_response(
                 state,
                 caller,
@@ -78,11 +71,10 @@ class _Tap:
                 address=notes_of(request).address,
                 compress=wants_gzip(request),
                 headers_only=is_head(request.scope),
-                on_end=forget if given.files else lambda: None,
+                on_end=on_end,
             )
-        except BaseException:
-            forget()
-            raise
+
+        return await answer_with_uploads(request, state, answer)
 
     async def capabilities(self, request: Request, state: State) -> Response:
         # The same for every caller: the document needs no login, and the table is there for all.

@@ -12,7 +12,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from astrolabe.adql import check_query
-from astrolabe.adql.names import Identifier, SchemaLookup
+from astrolabe.adql.names import Identifier
 from astrolabe.adql.tree import CheckedQuery
 from astrolabe.catalogs.engine import (
     CancelToken,
@@ -50,7 +50,6 @@ __all__ = [
     "QueryRequest",
     "QueryService",
     "RunningQuery",
-    "SearchableView",
 ]
 
 LANGUAGES = ("ADQL", "ADQL-2.0", "ADQL-2.1")
@@ -78,10 +77,6 @@ class QueryRequest:
     maxrec: int | None = None
     uploads: tuple[UploadedTable, ...] = ()
     address: str | None = None
-
-
-class SearchableView(CatalogView, SchemaLookup, Protocol):
-    """A view in which a query's names can be looked up."""
 
 
 class MetadataTables(Protocol):
@@ -401,7 +396,7 @@ class _Lookup:
 
     def __init__(
         self,
-        view: SearchableView,
+        view: StoredView,
         metadata: MetadataTables,
         uploads: tuple[UploadedTable, ...],
         principal: Principal,
