@@ -86,11 +86,6 @@ class CutPlane:
     header: FitsHeader
     box: Box
 
-    @property
-    def header_cards(self) -> tuple[str, ...]:
-        """The cards of the header, of 80 characters each."""
-        return self.header.cards
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cutout:

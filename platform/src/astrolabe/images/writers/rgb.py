@@ -7,14 +7,13 @@ bright it is, and a pixel that would be too bright is scaled as a whole.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from astropy.wcs import WCS, FITSFixedWarning
+from astropy.wcs import WCS
 from PIL import Image
 
 from astrolabe.core.errors import BadParameterError
@@ -149,15 +148,6 @@ def aligned(bands: Sequence[Band]) -> list[FloatArray]:
         )
         images[number] = np.asarray(resampled, dtype=np.float32)
     return images
-
-
-def celestial_wcs(text: str) -> WCS | None:
-    """Return the celestial axes of the WCS of a header's text, `None` if it has none."""
-    with warnings.catch_warnings():
-        # What wcslib repairs in dates and units does not move pixels.
-        warnings.simplefilter("ignore", FITSFixedWarning)
-        wcs = WCS(text).celestial
-    return wcs if wcs.naxis == 2 else None
 
 
 def _same_grid(one: WCS | None, other: WCS | None, shape: tuple[int, ...]) -> bool:
